@@ -1,0 +1,213 @@
+//! A decoded row change: what happened to one row of one table.
+//!
+//! Keeps C1 (value, null and absent are three things) and C2 (values are canonical text, never floats).
+//! Knows nothing of formats, entities or stamps.
+
+use super::ids::{Millis, Name};
+use super::schema::TableId;
+use smallvec::SmallVec;
+
+/// One column's state in one image (C1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Value<'a> {
+    /// Not told; never erases what is known.
+    Absent,
+    Null,
+    /// Canonical text (C2): what MySQL prints, binary as base64.
+    Text(&'a str),
+}
+
+impl<'a> Value<'a> {
+    pub fn text(self) -> Option<&'a str> {
+        match self {
+            Value::Text(text) => Some(text),
+            Value::Absent | Value::Null => None,
+        }
+    }
+}
+
+/// The columns of one row at one moment, packed: two allocations whatever the number of columns.
+#[derive(Clone, Default)]
+pub struct Image {
+    slots: Vec<Slot>,
+    text: String,
+}
+
+#[derive(Clone, Copy)]
+struct Slot {
+    name: Name,
+    start: u32,
+    /// `NULL` marks SQL null.
+    len: u32,
+}
+const NULL: u32 = u32::MAX;
+
+impl Image {
+    pub fn with_capacity(columns: usize, bytes: usize) -> Self {
+        Self { slots: Vec::with_capacity(columns), text: String::with_capacity(bytes) }
+    }
+
+    /// Sets a column; the last one told wins (C8). `Absent` tells nothing.
+    pub fn set(&mut self, name: Name, value: Value<'_>) {
+        let slot = match value {
+            Value::Absent => return,
+            Value::Null => Slot { name, start: 0, len: NULL },
+            Value::Text(text) => {
+                let start = self.text.len() as u32;
+                self.text.push_str(text);
+                Slot { name, start, len: text.len() as u32 }
+            }
+        };
+        // Wire order is nearly always the order names were first met in, so this is nearly always a push.
+        match self.slots.last() {
+            Some(last) if last.name >= name => match self.slots.binary_search_by_key(&name, |s| s.name) {
+                Ok(at) => self.slots[at] = slot,
+                Err(at) => self.slots.insert(at, slot),
+            },
+            _ => self.slots.push(slot),
+        }
+    }
+
+    /// Sets a column to text that `write` appends in place.
+    pub fn set_with(&mut self, name: Name, write: impl FnOnce(&mut String)) {
+        let start = self.text.len();
+        write(&mut self.text);
+        let slot = Slot { name, start: start as u32, len: (self.text.len() - start) as u32 };
+        match self.slots.binary_search_by_key(&name, |s| s.name) {
+            Ok(at) => self.slots[at] = slot,
+            Err(at) => self.slots.insert(at, slot),
+        }
+    }
+
+    pub fn get(&self, name: Name) -> Value<'_> {
+        match self.slots.binary_search_by_key(&name, |s| s.name) {
+            Ok(at) => self.value(self.slots[at]),
+            Err(_) => Value::Absent,
+        }
+    }
+
+    fn value(&self, slot: Slot) -> Value<'_> {
+        if slot.len == NULL {
+            return Value::Null;
+        }
+        let start = slot.start as usize;
+        Value::Text(&self.text[start..start + slot.len as usize])
+    }
+
+    /// Columns that are told, in name order; never `Absent`.
+    pub fn iter(&self) -> impl Iterator<Item = (Name, Value<'_>)> {
+        self.slots.iter().map(|slot| (slot.name, self.value(*slot)))
+    }
+
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+    pub fn text_bytes(&self) -> usize {
+        self.text.len()
+    }
+
+    /// `self` with every column `over` tells replaced: a before image from an after image and the producer's old values (C5).
+    pub fn overlaid(&self, over: &Image) -> Image {
+        let mut out = self.clone();
+        for (name, value) in over.iter() {
+            out.set(name, value);
+        }
+        out
+    }
+
+    /// C4: the columns whose value differs between two images, told by both or by `self` alone.
+    pub fn changed_from(&self, before: &Image) -> SmallVec<[Name; 4]> {
+        self.iter().filter(|(name, value)| before.get(*name) != *value).map(|(name, _)| name).collect()
+    }
+}
+
+impl PartialEq for Image {
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len() && self.iter().eq(other.iter())
+    }
+}
+impl Eq for Image {}
+
+impl std::fmt::Debug for Image {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl<'a> FromIterator<(Name, Value<'a>)> for Image {
+    fn from_iter<I: IntoIterator<Item = (Name, Value<'a>)>>(columns: I) -> Self {
+        let mut image = Self::default();
+        for (name, value) in columns {
+            image.set(name, value);
+        }
+        image
+    }
+}
+
+/// What happened to the row.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Op {
+    Insert,
+    Update,
+    Delete,
+    /// A row read from a table rather than from the binlog.
+    Snapshot(Snapshot),
+}
+
+/// How a snapshot row is ordered against live changes (M8).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Snapshot {
+    /// The topic already orders it: its own position counts.
+    Ordered,
+    /// It fills only what no live change has written.
+    Fill,
+}
+
+/// One row's insert, update, delete or snapshot read, decoded.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub table: TableId,
+    pub op: Op,
+    /// The full image before the change: as sent, or the after image overlaid with the producer's old values (C5).
+    /// `None` on inserts and snapshots, and where the format tells nothing: then every column counts as changed (C4).
+    pub before: Option<Image>,
+    /// The image after the change; `None` on deletes.
+    pub after: Option<Image>,
+    /// When the database made the change, as the format tells it; whole seconds in most. Never orders anything.
+    pub at: Option<Millis>,
+    /// Binlog file number × 2^32 + position, where the format tells both (E2 `position`).
+    pub binlog: Option<i64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(columns: &[(&str, Option<&str>)]) -> Image {
+        columns.iter().map(|(n, v)| (Name::of(n), v.map_or(Value::Null, Value::Text))).collect()
+    }
+
+    #[test]
+    fn absent_null_and_value_differ_and_the_last_told_wins() {
+        let mut row = image(&[("b", Some("1")), ("a", None)]);
+        assert_eq!(row.get(Name::of("a")), Value::Null);
+        assert_eq!(row.get(Name::of("c")), Value::Absent);
+        row.set(Name::of("a"), Value::Text("x"));
+        row.set(Name::of("a"), Value::Absent);
+        assert_eq!(row.get(Name::of("a")), Value::Text("x"), "C1: absent never erases");
+        assert_eq!(row.len(), 2);
+    }
+
+    #[test]
+    fn changed_columns_are_computed_not_trusted() {
+        let before = image(&[("id", Some("1")), ("note", Some("x")), ("qty", Some("2"))]);
+        let after = image(&[("id", Some("1")), ("note", None), ("qty", Some("2")), ("new", Some("n"))]);
+        let mut changed: Vec<_> = after.changed_from(&before).iter().map(|n| n.as_str()).collect();
+        changed.sort_unstable();
+        assert_eq!(changed, ["new", "note"]);
+        assert_eq!(after.overlaid(&image(&[("note", Some("x"))])).get(Name::of("note")), Value::Text("x"));
+    }
+}

@@ -1,0 +1,17 @@
+//! The pure rooms: no clock, no async, no client crate, no actors. Read in this order.
+
+pub mod change;
+pub mod decode;
+pub mod document;
+pub mod fault;
+pub mod frontier;
+pub mod ids;
+pub mod job;
+pub mod line;
+pub mod merge;
+pub mod record;
+pub mod route;
+pub mod row;
+pub mod schema;
+pub mod template;
+pub mod version;

@@ -1,0 +1,288 @@
+//! From a table's change to its entities' changes: row keys, key changes, moves, folding.
+//!
+//! Keeps C3 (fold per table row), C4 (changed columns are ours), C5 (a changed key is a delete and an upsert), E1, E2
+//! and M8 (which stamp), M1 (child keys), M9 (key columns travel). Knows nothing of actors or stores.
+
+use super::change::{Change, Image, Op, Snapshot, Value};
+use super::decode::{BadReason, BadRecord};
+use super::ids::{Epoch, Millis, Name, Partition, RowId, RowKey, Stamp};
+use super::row::{PartId, child_key};
+use super::schema::{KindTable, RowKind, Schema};
+use smallvec::SmallVec;
+
+/// What a source says of its stamps (E2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum StampKind {
+    #[default]
+    Offset,
+    /// Binlog file number × 2^32 + position.
+    Position,
+    /// A number the application itself counts up.
+    Column(Name),
+}
+
+/// By what a source's topics are keyed (C5).
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum PartitionedBy {
+    #[default]
+    PrimaryKey,
+    Columns(Vec<Name>),
+}
+
+/// How one source's changes are routed.
+#[derive(Clone, Debug, Default)]
+pub struct RouteSettings {
+    pub stamp: StampKind,
+    pub partitioned_by: PartitionedBy,
+}
+
+/// Where a record came from, as far as routing must know.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+    pub partition: Partition,
+    /// Partitions of the topic.
+    pub partitions: u32,
+    pub epoch: Epoch,
+    pub offset: i64,
+}
+
+/// One change of one entity.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RowChange {
+    pub row: RowId,
+    pub part: PartId,
+    pub stamp: Stamp,
+    pub effect: Effect,
+    /// M9: the key columns' values.
+    pub keys: Image,
+    pub touched: Touched,
+    pub at: Option<Millis>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Every column of the after image (M7). `reborn`: a delete of the same key came just before it in the record (C3).
+    Put {
+        image: Image,
+        reborn: bool,
+    },
+    Delete,
+    /// C5: the old half of a key change whose stamp does not compare with the old row's cells.
+    MoveOut(Box<MoveOut>),
+}
+
+/// What the read, check and mark of C5 need.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MoveOut {
+    /// The cells must equal this image before the tombstone goes in.
+    pub before: Image,
+    /// The mark's name: `moved:<table>:<old key>:<partition>`.
+    pub mark: String,
+}
+
+/// What a change touched, for the lines (C4).
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Touched {
+    pub table: Option<Name>,
+    /// Every column counts as changed.
+    pub all: bool,
+    pub columns: SmallVec<[Name; 4]>,
+    /// An insert, delete or move of a root row: concerns every line whatever its `when`.
+    pub life: bool,
+    /// The insert of a root row, not by a snapshot.
+    pub first_seen: bool,
+    pub snapshot: bool,
+}
+
+/// Routes one record's changes and folds them per entity and table row, in record order (C3).
+///
+/// # Errors
+/// A key or stamp column that is missing or null: the whole record is a dead letter (C7).
+pub fn route(
+    changes: &[Change],
+    origin: &Origin,
+    settings: &RouteSettings,
+    schema: &Schema,
+) -> Result<Vec<RowChange>, BadRecord> {
+    let mut out: Vec<RowChange> = Vec::with_capacity(changes.len());
+    for change in changes {
+        for (kind, index) in schema.uses(change.table) {
+            let target = Target { kind, table: &kind.tables[index], index };
+            target.route(change, origin, settings, &mut |routed| fold(&mut out, routed))?;
+        }
+    }
+    Ok(out)
+}
+
+/// One row kind's use of the changed table.
+struct Target<'a> {
+    kind: &'a RowKind,
+    table: &'a KindTable,
+    index: usize,
+}
+
+/// Where a table row's image belongs.
+struct Place {
+    row: RowId,
+    part: PartId,
+    keys: Image,
+}
+
+impl Target<'_> {
+    fn route(
+        &self,
+        change: &Change,
+        origin: &Origin,
+        settings: &RouteSettings,
+        emit: &mut impl FnMut(RowChange),
+    ) -> Result<(), BadRecord> {
+        let Some(after) = &change.after else {
+            let before = change.before.as_ref().ok_or_else(|| {
+                BadRecord::new(BadReason::Malformed, "a delete without the deleted row: neither before nor after image")
+            })?;
+            let stamp = stamp_of(change, before, origin, settings)?;
+            emit(self.delete(self.place(before)?, stamp, change, Effect::Delete));
+            return Ok(());
+        };
+        let stamp = stamp_of(change, after, origin, settings)?;
+        let new = self.place(after)?;
+        let mut moved = false;
+        if let Some(before) = &change.before
+            && self.key_differs(before, after)
+        {
+            let old = self.place(before)?;
+            if old.row != new.row || old.part != new.part {
+                moved = true;
+                let effect = self.leave(before, after, origin, settings);
+                emit(self.delete(old, stamp, change, effect));
+            }
+        }
+        let insert = matches!(change.op, Op::Insert | Op::Snapshot(_));
+        let life = self.kind.is_root(self.index) && (insert || moved || change.before.is_none());
+        let snapshot = matches!(change.op, Op::Snapshot(_));
+        let mut touched = Touched { table: Some(self.table.short), life, snapshot, ..Touched::default() };
+        touched.first_seen = self.kind.is_root(self.index) && change.op == Op::Insert;
+        match &change.before {
+            Some(before) if !insert && !moved => touched.columns = after.changed_from(before),
+            _ => touched.all = true,
+        }
+        let effect = Effect::Put { image: after.clone(), reborn: false };
+        emit(RowChange { row: new.row, part: new.part, stamp, effect, keys: new.keys, touched, at: change.at });
+        Ok(())
+    }
+
+    fn delete(&self, place: Place, stamp: Stamp, change: &Change, effect: Effect) -> RowChange {
+        let life = self.kind.is_root(self.index);
+        let touched = Touched { table: Some(self.table.short), all: true, life, ..Touched::default() };
+        RowChange { row: place.row, part: place.part, stamp, effect, keys: place.keys, touched, at: change.at }
+    }
+
+    fn key_differs(&self, before: &Image, after: &Image) -> bool {
+        self.table.id.iter().chain(&self.table.route).any(|c| before.get(*c) != after.get(*c))
+    }
+
+    /// C5: whether the delete under the old key may take the message's own stamp.
+    fn leave(&self, before: &Image, after: &Image, origin: &Origin, settings: &RouteSettings) -> Effect {
+        let differs = |c: &Name| before.get(*c) != after.get(*c);
+        let other_partition = match &settings.partitioned_by {
+            PartitionedBy::PrimaryKey => self.table.id.iter().any(differs),
+            PartitionedBy::Columns(columns) => columns.iter().any(differs),
+        };
+        if origin.partitions <= 1 || !other_partition || settings.stamp != StampKind::Offset {
+            return Effect::Delete;
+        }
+        let key = child_key(self.table.id.iter().map(|c| before.get(*c).text().unwrap_or_default()));
+        let mark = format!("moved:{}:{key}:{}", self.table.short, origin.partition.number);
+        Effect::MoveOut(Box::new(MoveOut { before: before.clone(), mark }))
+    }
+
+    fn place(&self, image: &Image) -> Result<Place, BadRecord> {
+        let missing = |column: Name| {
+            let found = if image.get(column) == Value::Null { "null" } else { "missing" };
+            BadRecord::new(
+                BadReason::MissingKey,
+                format!(
+                    "table `{}` needs column `{column}` for row kind `{}`, and it is {found}",
+                    self.table.short, self.kind.name
+                ),
+            )
+        };
+        let mut keys = Image::with_capacity(self.kind.key_columns.len(), 40);
+        for (key_column, column) in self.kind.key_columns.iter().zip(&self.table.route) {
+            keys.set(*key_column, Value::Text(image.get(*column).text().ok_or_else(|| missing(*column))?));
+        }
+        let child = if self.table.single {
+            "".into()
+        } else {
+            for column in &self.table.id {
+                image.get(*column).text().ok_or_else(|| missing(*column))?;
+            }
+            child_key(self.table.id.iter().filter_map(|c| image.get(*c).text()))
+        };
+        let key = self.kind.key.render(|column| keys.get(column).text()).map_err(missing)?;
+        if key.is_empty() {
+            return Err(BadRecord::new(BadReason::MissingKey, format!("the row key of kind `{}` is empty", self.kind.name)));
+        }
+        let row = RowId { kind: self.kind.name, key: RowKey::new(&key) };
+        Ok(Place { row, part: PartId { table: self.table.short, child }, keys })
+    }
+}
+
+/// E1, E2, M8.
+fn stamp_of(change: &Change, image: &Image, origin: &Origin, settings: &RouteSettings) -> Result<Stamp, BadRecord> {
+    if change.op == Op::Snapshot(Snapshot::Fill) {
+        return Ok(Stamp::of_fill(origin.epoch));
+    }
+    match settings.stamp {
+        StampKind::Offset => Ok(Stamp::of_offset(origin.epoch, origin.offset)),
+        StampKind::Position => change.binlog.map(|p| Stamp::of_position(origin.epoch, p)).ok_or_else(|| {
+            BadRecord::new(BadReason::Malformed, "`stamp: position` needs the binlog file and position, which this record lacks")
+        }),
+        StampKind::Column(column) => {
+            let text = image.get(column).text();
+            let number = text.and_then(|t| t.parse::<i64>().ok()).filter(|n| (0..Stamp::POSITIONS).contains(n));
+            number.map(|n| Stamp::of_position(origin.epoch, n)).ok_or_else(|| {
+                let found = text.map_or_else(|| "nothing".to_owned(), |t| format!("`{t}`"));
+                BadRecord::new(BadReason::BadValue, format!("stamp column `{column}` holds {found}; allowed: 0 to 2^44 - 1"))
+            })
+        }
+    }
+}
+
+/// C3: several changes of one table row in one record become one.
+fn fold(out: &mut Vec<RowChange>, coming: RowChange) {
+    let Some(held) = out.iter_mut().find(|h| h.part == coming.part && h.row == coming.row) else {
+        out.push(coming);
+        return;
+    };
+    held.touched.absorb(&coming.touched);
+    held.stamp = held.stamp.max(coming.stamp);
+    held.at = held.at.max(coming.at);
+    let was = std::mem::replace(&mut held.effect, Effect::Delete);
+    held.effect = match (was, coming.effect) {
+        (Effect::Put { image, reborn }, Effect::Put { image: newer, .. }) => {
+            Effect::Put { image: image.overlaid(&newer), reborn }
+        }
+        (Effect::Delete | Effect::MoveOut(_), Effect::Put { image, .. }) => Effect::Put { image, reborn: true },
+        // A put of this very record stands in between, so the old half compares by stamp again.
+        (_, Effect::Delete | Effect::MoveOut(_)) => Effect::Delete,
+    };
+}
+
+impl Touched {
+    pub fn absorb(&mut self, other: &Self) {
+        self.table = self.table.or(other.table);
+        self.all |= other.all;
+        self.life |= other.life;
+        self.first_seen |= other.first_seen;
+        self.snapshot &= other.snapshot;
+        for column in &other.columns {
+            if !self.columns.contains(column) {
+                self.columns.push(*column);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,48 @@
+//! The door to what must be kept apart from the pipe: dead letters, commit positions, marks and runs.
+
+use super::Answer;
+use crate::domain::decode::BadReason;
+use crate::domain::fault::Fault;
+use crate::domain::ids::Millis;
+use crate::domain::record::Record;
+
+/// C7: a record that could not be used, with all it takes to replay it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// `topic/partition/offset`: once per position, however often delivered.
+    pub id: String,
+    pub source: String,
+    pub record: Record,
+    pub reason: BadReason,
+    pub detail: String,
+    /// First and last time it was met.
+    pub first: Millis,
+    pub last: Millis,
+    pub deliveries: u64,
+    /// Replayed by a person; kept until it passes.
+    pub replayed: bool,
+}
+
+/// Whether a dead letter's position was known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    New,
+    Again,
+}
+
+/// Durable notes of one node. Every call is durable when it answers.
+pub trait Ledger: Send + Sync {
+    fn keep_dead_letter(&self, letter: DeadLetter) -> Answer<'_, Result<Kept, Fault>>;
+    fn dead_letters(&self, after: Option<String>, max: usize) -> Answer<'_, Result<Vec<DeadLetter>, Fault>>;
+    fn dead_letter(&self, id: &str) -> Answer<'_, Result<Option<DeadLetter>, Fault>>;
+    /// Removes it, after a replay passed.
+    fn drop_dead_letter(&self, id: &str) -> Answer<'_, Result<(), Fault>>;
+    fn dead_letter_count(&self) -> Answer<'_, Result<u64, Fault>>;
+
+    /// A note by name: commit positions, delivered-through marks (J11), progress of runs.
+    fn note(&self, name: &str) -> Answer<'_, Result<Option<String>, Fault>>;
+    /// Notes whose name begins so, in name order.
+    fn notes(&self, prefix: &str) -> Answer<'_, Result<Vec<(String, String)>, Fault>>;
+    /// Sets (or with `None` removes) notes in one step.
+    fn set_notes(&self, notes: Vec<(String, Option<String>)>) -> Answer<'_, Result<(), Fault>>;
+}

@@ -1,0 +1,78 @@
+//! The door to the log: records in, positions out.
+//!
+//! A source runs on its own thread or task and *delivers*; the engine answers each delivery when it wants more, so a
+//! file simply waits and a broker's poll thread pauses the partition (O4). Commits name the first unsettled position (O1).
+
+use super::Answer;
+use crate::domain::fault::Fault;
+use crate::domain::ids::{Epoch, Generation, NextOffset, Partition};
+use crate::domain::record::Record;
+use std::sync::Arc;
+
+/// A partition this process now reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assigned {
+    pub partition: Partition,
+    /// Where reading starts: what was committed, or the beginning.
+    pub start: NextOffset,
+    /// Partitions of the topic (C5).
+    pub partitions: u32,
+    pub epoch: Epoch,
+}
+
+/// The engine's side of a source: what the source calls.
+pub trait Intake: Send + Sync {
+    /// New partitions. Answers when their actors run.
+    fn assigned(&self, source: &str, partitions: Vec<Assigned>) -> Answer<'static, ()>;
+
+    /// Records of one partition in log order, of one generation. The answer comes when the partition takes more (O4);
+    /// a source delivers no further batch of that partition before it.
+    fn deliver(&self, records: Delivery) -> Answer<'static, ()>;
+
+    /// A finite partition is read to its end.
+    fn ended(&self, partition: Partition);
+
+    /// Partitions that leave. Answers once they are drained and committed, or their deadline has passed (O3).
+    fn revoked(&self, partitions: Vec<Partition>) -> Answer<'static, ()>;
+
+    /// The source cannot go on with a partition, or (`None`) at all.
+    fn failed(&self, partition: Option<Partition>, fault: Fault);
+}
+
+/// One batch of one partition.
+#[derive(Debug)]
+pub struct Delivery {
+    pub partition: Partition,
+    /// The reading this belongs to: raised by [`SourceControl::rewind`], so that records read before a rewind are known as such.
+    pub reading: Generation,
+    pub records: Vec<Record>,
+    /// The end of the log as last seen, where there is one: lag counts from it.
+    pub high_watermark: Option<i64>,
+}
+
+/// A source that can be started once.
+pub trait Source: Send {
+    /// Its name in the configuration.
+    fn name(&self) -> &str;
+
+    /// Begins to read, and to call the intake.
+    ///
+    /// # Errors
+    /// The log cannot be opened, or is not the one that was committed to (E3, E5).
+    fn start(self: Box<Self>, intake: Arc<dyn Intake>) -> Result<Arc<dyn SourceControl>, Fault>;
+}
+
+/// What the engine asks of a running source.
+pub trait SourceControl: Send + Sync {
+    /// Keeps the first unsettled position durably. Answers when it is kept.
+    fn commit(&self, positions: Vec<(Partition, NextOffset)>) -> Answer<'_, Result<(), Fault>>;
+
+    /// Reads the partition again from here under a new reading. Deliveries of older readings are to be ignored by the engine.
+    fn rewind(&self, partition: Partition, to: NextOffset) -> Generation;
+
+    fn pause(&self, partition: Partition);
+    fn resume(&self, partition: Partition);
+
+    /// Stops reading; no delivery begins after the answer.
+    fn stop(&self) -> Answer<'_, ()>;
+}
