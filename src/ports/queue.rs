@@ -18,6 +18,16 @@ pub struct Taken {
     pub last_document: Option<u64>,
 }
 
+/// What one taking brought.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    pub jobs: Vec<Taken>,
+    /// J8 `park`: late jobs put aside on the way.
+    pub parked: u64,
+    /// J8 `drop`: late jobs dropped on the way, each listed among the buried.
+    pub dropped: u64,
+}
+
 /// A worker's word on a job it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finish {
@@ -98,7 +108,7 @@ pub trait JobQueue: Send + Sync {
     fn offer(&self, offers: Vec<Offer>) -> Answer<'_, Result<Vec<Offered>, Fault>>;
 
     /// Up to `max` jobs of a line under one lease length, by weighted or strict lanes (J6). Empty when nothing is ready.
-    fn take(&self, line: Name, max: usize) -> Answer<'_, Result<Vec<Taken>, Fault>>;
+    fn take(&self, line: Name, max: usize) -> Answer<'_, Result<Batch, Fault>>;
 
     /// Ends runs. A verdict whose lease is gone does nothing (J10).
     fn finish(&self, verdicts: Vec<Finish>) -> Answer<'_, Result<Vec<Settled>, Fault>>;
