@@ -3,6 +3,7 @@
 pub mod change;
 pub mod decode;
 pub mod document;
+pub mod entity;
 pub mod fault;
 pub mod frontier;
 pub mod ids;
@@ -15,3 +16,4 @@ pub mod row;
 pub mod schema;
 pub mod template;
 pub mod version;
+pub mod write;

@@ -3,26 +3,11 @@
 use super::Answer;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{Name, RowId, RowKey, RowVersion, Stamp};
-use crate::domain::row::{PartId, Purged, WideRow};
-
-/// One row's change: cells with their stamps, tombstones, marks, and what is added to base and counter (V1, V3).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RowWrite {
-    pub row: RowId,
-    pub change: WideRow,
-}
+use crate::domain::row::{Purged, WideRow};
+pub use crate::domain::write::{CheckedWrite, RowWrite};
 
 /// What became of one row of a batch.
 pub type WriteOutcome = Result<(), Fault>;
-
-/// A write that applies only while a condition holds (C5, R3).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CheckedWrite {
-    pub write: RowWrite,
-    /// This table row's highest stamp, tombstone included, is still this one.
-    pub part: PartId,
-    pub highest: Option<Stamp>,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checked {
