@@ -5,6 +5,7 @@ pub mod decode;
 pub mod document;
 pub mod fault;
 pub mod frontier;
+pub mod health;
 pub mod ids;
 pub mod job;
 pub mod line;
