@@ -6,6 +6,7 @@ pub mod document;
 pub mod entity;
 pub mod fault;
 pub mod frontier;
+pub mod health;
 pub mod ids;
 pub mod job;
 pub mod line;
