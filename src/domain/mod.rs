@@ -1,6 +1,7 @@
 //! The pure rooms: no clock, no async, no client crate, no actors. Read in this order.
 
 pub mod change;
+pub mod decimal;
 pub mod decode;
 pub mod document;
 pub mod entity;
@@ -17,3 +18,6 @@ pub mod schema;
 pub mod template;
 pub mod version;
 pub mod write;
+
+#[cfg(test)]
+mod samples;
