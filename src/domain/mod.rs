@@ -12,6 +12,7 @@ pub mod job;
 pub mod line;
 pub mod merge;
 pub mod record;
+pub mod restart;
 pub mod route;
 pub mod row;
 pub mod schema;
