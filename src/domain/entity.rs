@@ -297,3 +297,6 @@ fn bytes_of(effect: &Effect) -> usize {
         Effect::MoveOut(out) => out.before.text_bytes() + out.mark.len(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! The pure rooms: no clock, no async, no client crate, no actors. Read in this order.
 
 pub mod change;
+pub mod decimal;
 pub mod decode;
 pub mod document;
 pub mod entity;
@@ -12,9 +13,13 @@ pub mod job;
 pub mod line;
 pub mod merge;
 pub mod record;
+pub mod restart;
 pub mod route;
 pub mod row;
 pub mod schema;
 pub mod template;
 pub mod version;
 pub mod write;
+
+#[cfg(test)]
+mod samples;

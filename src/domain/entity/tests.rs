@@ -1,0 +1,459 @@
+use super::*;
+use crate::domain::change::Image;
+use crate::domain::fault::FaultKind;
+use crate::domain::job::Lane;
+use crate::domain::line::{Selector, When};
+use crate::domain::route::{MoveOut, Touched};
+use crate::domain::row::PartId;
+use crate::domain::samples::{dead, line, name, part, part_id, row, row_id, shop, told};
+use proptest::prelude::*;
+
+const NOW: Millis = Millis(1_000);
+
+fn order() -> RowId {
+    row_id("order", "0007:7")
+}
+
+fn entity(version: VersionKind) -> EntityState<usize> {
+    EntityState::new(order(), &shop(version).kinds[0])
+}
+
+fn change(part: PartId, stamp: i64, effect: Effect) -> RowChange {
+    let touched = Touched { table: Some(part.table), all: true, ..Touched::default() };
+    let keys = told(&[("order_no", "7")]);
+    RowChange { row: order(), part, stamp: Stamp(stamp), effect, keys, touched, at: Some(Millis(stamp)) }
+}
+
+/// Every column, as M7 asks; the values follow from the stamp.
+fn put(child: &str, stamp: i64) -> RowChange {
+    let value = stamp.to_string();
+    let image = told(&[("id", child), ("qty", &value), ("price", &value)]);
+    change(part_id("order_item", child), stamp, Effect::Put { image, reborn: false })
+}
+
+fn reborn(child: &str, stamp: i64) -> RowChange {
+    let mut change = put(child, stamp);
+    if let Effect::Put { reborn, .. } = &mut change.effect {
+        *reborn = true;
+    }
+    change
+}
+
+fn delete(child: &str, stamp: i64) -> RowChange {
+    change(part_id("order_item", child), stamp, Effect::Delete)
+}
+
+fn fault(kind: FaultKind) -> Result<(), Fault> {
+    Err(Fault::new(kind, "a store", "scripted"))
+}
+
+fn written<T>(entity: &mut EntityState<T>) -> Batch<T> {
+    match entity.written(Ok(())) {
+        Acknowledged::Written(batch) => batch,
+        Acknowledged::Again(_) | Acknowledged::Failed { .. } => panic!("an acknowledged write was not taken as written"),
+    }
+}
+
+/// Goal: N1, J3, coalescing. Method: two changes while one flies go together in the next write, behind its answer.
+#[test]
+fn one_write_flies_and_the_rest_goes_together() {
+    let (lines, mut entity) = ([line("search", "order")], entity(VersionKind::Weight));
+    assert!(entity.apply([(put("1", 5), 0)], &lines, NOW).at_once.is_empty(), "J3: nothing is offered before the write");
+    let first = entity.next_write().expect("a write");
+    assert_eq!(first.change.keys, told(&[("order_no", "7")]), "M9");
+    entity.apply([(put("1", 6), 1), (put("2", 7), 2)], &lines, NOW);
+    assert!(entity.next_write().is_none(), "N1: a second write was let out");
+    let batch = written(&mut entity);
+    assert_eq!((batch.tickets, batch.offers.len()), (vec![0], 1));
+    let second = entity.next_write().expect("a write");
+    assert_eq!(second.change.parts.len(), 2);
+    let batch = written(&mut entity);
+    assert_eq!((batch.tickets, batch.offers.len()), (vec![1, 2], 1), "one offer a line");
+    assert_eq!((batch.offers[0].load.oldest, batch.offers[0].load.newest), (Some(Millis(6)), Some(Millis(7))));
+    assert!(entity.is_idle());
+}
+
+/// Goal: N2 to the letter. Method: a table of what is acknowledged and whether a coming change is written.
+#[test]
+fn known_writes_are_skipped_but_never_their_jobs() {
+    let lines = [line("search", "order")];
+    for (acked, coming, stale) in [
+        (vec![put("1", 5)], put("1", 5), true),
+        (vec![put("1", 5)], put("1", 4), true),
+        (vec![put("1", 5)], put("1", 6), false),
+        (vec![put("1", 5)], put("2", 5), false),
+        (vec![put("1", 5)], delete("1", 5), false),
+        (vec![delete("1", 5)], delete("1", 5), true),
+        (vec![delete("1", 5)], put("1", 5), false),
+        (vec![delete("1", 5)], delete("1", 6), false),
+        (vec![put("1", 5)], reborn("1", 5), false),
+        (vec![reborn("1", 5)], reborn("1", 5), true),
+        (vec![reborn("1", 5)], delete("1", 4), true),
+        (vec![put("1", 5), delete("1", 6)], put("1", 5), true),
+        (vec![put("1", 0)], put("1", 0), false),
+        (vec![put("1", Stamp::POSITIONS)], put("1", Stamp::POSITIONS), false),
+        (vec![put("1", 5)], put("1", 0), false),
+    ] {
+        let mut entity = entity(VersionKind::Weight);
+        let what = format!("{coming:?} after {acked:?}");
+        entity.apply(acked.into_iter().map(|c| (c, 0)), &lines, NOW);
+        entity.next_write().expect("a write");
+        written(&mut entity);
+        let applied = entity.apply([(coming, 1)], &lines, NOW);
+        assert_eq!(applied.stale == 1, stale, "{what}");
+        assert_eq!(entity.next_write().is_none(), stale, "{what}");
+        let batch = if stale { applied.at_once } else { written(&mut entity) };
+        assert_eq!((batch.tickets, batch.offers.len()), (vec![1], 1), "N2: the job of {what} was lost");
+    }
+}
+
+/// Goal: a change is skipped only by an acknowledgement, and its jobs wait for newer content of its table row.
+/// Method: the same change again while its write flies, then an older one behind a newer write.
+#[test]
+fn jobs_without_a_write_wait_behind_what_flies() {
+    let (lines, mut entity) = ([line("search", "order")], entity(VersionKind::Weight));
+    entity.apply([(put("1", 5), 0)], &lines, NOW);
+    entity.next_write().expect("a write");
+    assert_eq!(entity.apply([(put("1", 5), 1)], &lines, NOW).stale, 0, "nothing is acknowledged yet");
+    written(&mut entity);
+    entity.next_write().expect("the same content again");
+    assert_eq!(written(&mut entity).tickets, vec![1]);
+
+    entity.apply([(put("1", 6), 2)], &lines, NOW);
+    assert!(entity.apply([(put("1", 5), 3)], &lines, NOW).at_once.is_empty(), "a newer write of this table row waits");
+    assert_eq!(entity.apply([(put("2", 1), 4)], &lines, NOW).stale, 0);
+    entity.next_write().expect("a write");
+    assert!(entity.apply([(put("1", 5), 5)], &lines, NOW).at_once.is_empty(), "a newer write of this table row flies");
+    assert_eq!(written(&mut entity).tickets, vec![2, 3, 4, 5]);
+    assert_eq!(entity.apply([(put("1", 5), 6)], &lines, NOW).at_once.tickets, vec![6]);
+}
+
+/// Goal: N3 and V1 after an unknown outcome; tickets of what never passes fail. Method: a table of faults.
+#[test]
+fn faults_are_answered_by_their_advice() {
+    let lines = [line("search", "order")];
+    for (kind, again) in [
+        (FaultKind::Timeout, true),
+        (FaultKind::Unreachable, true),
+        (FaultKind::Throttled, true),
+        (FaultKind::Full, true),
+        (FaultKind::Rejected, false),
+        (FaultKind::Invalid, false),
+        (FaultKind::Corrupt, false),
+        (FaultKind::Forbidden, false),
+    ] {
+        let mut entity = entity(VersionKind::Counter);
+        entity.apply([(put("9", 1), 0)], &lines, NOW);
+        entity.next_write().expect("a write");
+        written(&mut entity);
+        entity.apply([(put("1", 5), 1)], &lines, NOW);
+        let first = entity.next_write().expect("a write");
+        entity.apply([(put("2", 6), 2)], &lines, NOW);
+        match entity.written(fault(kind)) {
+            Acknowledged::Again(_) => assert!(again, "{kind:?}"),
+            Acknowledged::Failed { tickets, .. } => assert_eq!((again, tickets), (false, vec![1]), "{kind:?}"),
+            Acknowledged::Written(_) => panic!("{kind:?} was taken for an acknowledgement"),
+        }
+        assert_eq!(entity.remembered(), 0, "N3 after {kind:?}");
+        let second = entity.next_write().expect("a write");
+        assert_eq!(second.change.part(&part_id("order_item", "1")).is_some(), again, "{kind:?}");
+        assert_eq!((first.change.counter, second.change.counter), (1, 1), "V1: each write bumps once");
+        assert_eq!(written(&mut entity).tickets, if again { vec![1, 2] } else { vec![2] });
+        assert!(entity.is_idle());
+    }
+}
+
+/// Goal: N3 for a write that was overtaken by doubt. Method: forget between sending and the acknowledgement.
+#[test]
+fn a_doubted_acknowledgement_teaches_nothing() {
+    let (lines, mut entity) = ([line("search", "order")], entity(VersionKind::Weight));
+    entity.apply([(put("1", 5), 0)], &lines, NOW);
+    entity.next_write().expect("a write");
+    entity.forget();
+    assert_eq!(written(&mut entity).tickets, vec![0]);
+    assert_eq!(entity.apply([(put("1", 5), 1)], &lines, NOW).stale, 0);
+    entity.next_write().expect("a write");
+    written(&mut entity);
+    assert_eq!(entity.apply([(put("1", 5), 2)], &lines, NOW).stale, 1, "the write after the doubt is known");
+}
+
+/// Goal: N3's bound, and the estimate that passivation goes by. Method: more table rows than are remembered.
+#[test]
+fn memory_is_bounded_and_measured() {
+    let mut entity = entity(VersionKind::Weight);
+    let empty = entity.bytes();
+    for child in 0..=PARTS_MAX {
+        entity.apply([(put(&child.to_string(), 5), 0)], &[], NOW);
+        assert!(entity.bytes() > empty);
+        entity.next_write().expect("a write");
+        written(&mut entity);
+    }
+    assert_eq!(entity.remembered(), PARTS_MAX);
+    assert_eq!(entity.apply([(put("0", 5), 0)], &[], NOW).stale, 0, "the oldest gave way");
+    assert_eq!(entity.apply([(put("1", 5), 0)], &[], NOW).stale, 1);
+    let full = entity.bytes();
+    entity.forget();
+    assert!(entity.bytes() < full && entity.remembered() == 0);
+}
+
+/// Goal: lanes rise and types add up across coalesced changes (J4). Method: an urgent column, then an ordinary one.
+#[test]
+fn offers_of_one_write_coalesce() {
+    let mut urgent = line("search", "order");
+    let price = Selector { table: name("order_item"), column: Some(name("price")) };
+    urgent.when = When::Columns(vec![Selector { table: name("order_item"), column: None }]);
+    urgent.lanes.by_column = vec![(Lane(0), vec![price])];
+    urgent.types = vec![(name("price"), vec![price])];
+    let lines = [urgent, line("cache", "order")];
+    let touching = |column: &str, stamp| {
+        let mut change = put("1", stamp);
+        change.touched.all = false;
+        change.touched.columns = [name(column)].into_iter().collect();
+        change
+    };
+    let mut entity = entity(VersionKind::Weight);
+    entity.apply([(touching("price", 5), 0), (touching("qty", 6), 1)], &lines, NOW);
+    entity.next_write().expect("a write");
+    let batch = written(&mut entity);
+    let told: Vec<_> = batch.offers.iter().map(|o| (o.key.line, o.lane, o.load.types.to_vec())).collect();
+    assert_eq!(told, [(name("search"), Lane(0), vec![name("price")]), (name("cache"), Lane(1), vec![])]);
+}
+
+fn move_out(stamp: i64, before: Image) -> RowChange {
+    let out = MoveOut { before, mark: "moved:order_item:1:3".to_owned() };
+    change(part_id("order_item", "1"), stamp, Effect::MoveOut(Box::new(out)))
+}
+
+/// Goal: C5's judgement. Method: a table of the row as read.
+#[test]
+fn a_move_is_judged_by_mark_and_content() {
+    let held = |stamp| part("order_item", "1", stamp, &[("qty", Some("2")), ("note", None), ("more", Some("m"))]);
+    let before = crate::domain::samples::image(&[("qty", Some("2")), ("note", None)]);
+    let change = move_out(50, before.clone());
+    let marked = |stamp| {
+        let mut row = row(vec![held(9)]);
+        row.marks.push(("moved:order_item:1:3".to_owned(), Stamp(stamp)));
+        row
+    };
+    let judge = |row: Option<&WideRow>| judge_move(row, &change, VersionKind::Weight, NOW);
+    for (read, want) in [
+        (None, MoveVerdict::NotYet),
+        (Some(row(vec![])), MoveVerdict::NotYet),
+        (Some(row(vec![part("order_item", "1", 9, &[("qty", Some("1")), ("note", None)])])), MoveVerdict::NotYet),
+        (Some(row(vec![part("order_item", "1", 9, &[("qty", Some("2"))])])), MoveVerdict::NotYet),
+        (Some(row(vec![part("order_item", "1", 9, &[("qty", Some("2")), ("note", Some(""))])])), MoveVerdict::NotYet),
+        (Some(row(vec![dead(held(9), 9)])), MoveVerdict::NotYet),
+        (Some(row(vec![held(9)])).map(|r| WideRow { parts: vec![], ..r }), MoveVerdict::NotYet),
+        (Some(marked(50)), MoveVerdict::AlreadyDone),
+        (Some(marked(51)), MoveVerdict::AlreadyDone),
+    ] {
+        assert_eq!(judge(read.as_ref()), want, "{read:?}");
+    }
+    for (read, highest) in
+        [(row(vec![held(9)]), 9), (row(vec![held(900)]), 900), (row(vec![dead(held(9), 4)]), 9), (marked(49), 9)]
+    {
+        let MoveVerdict::Write(write) = judge(Some(&read)) else { panic!("no write for {read:?}") };
+        assert_eq!((write.part.clone(), write.highest), (part_id("order_item", "1"), Some(Stamp(highest))));
+        let mut after = read.clone();
+        after.merge(&write.write.change);
+        assert!(!after.part(&write.part).expect("the part").is_alive(), "the row still shows under its old key");
+        assert_eq!(judge(Some(&after)), MoveVerdict::AlreadyDone);
+        assert!(after.version(VersionKind::Weight) > read.version(VersionKind::Weight), "V4");
+    }
+}
+
+/// Goal: V4 where weight cannot tell: a delete that was taken back is made again at its own stamp, and counter kinds.
+/// Method: the versions before and after.
+#[test]
+fn a_move_raises_every_version() {
+    let mut revoked = dead(part("order_item", "1", 8, &[("qty", Some("2"))]), 9);
+    revoked.tombstone.as_mut().expect("a tombstone").revoked = true;
+    let change = move_out(50, told(&[("qty", "2")]));
+    for kind in [VersionKind::Weight, VersionKind::Counter] {
+        let mut stored = row(vec![revoked.clone()]);
+        let before = stored.version(kind);
+        let MoveVerdict::Write(write) = judge_move(Some(&stored), &change, kind, NOW) else { panic!("no write") };
+        stored.merge(&write.write.change);
+        assert!(!stored.parts[0].is_alive());
+        assert!(stored.version(kind) > before, "{kind}");
+    }
+}
+
+/// Goal: moves go one at a time, in order, and their jobs are never lost. Method: two moves.
+#[test]
+fn moves_are_handed_out_one_by_one() {
+    let (lines, mut entity) = ([line("search", "order")], entity(VersionKind::Weight));
+    let applied = entity.apply([(move_out(50, Image::default()), 0), (move_out(51, Image::default()), 1)], &lines, NOW);
+    assert!(applied.at_once.is_empty() && entity.next_write().is_none() && !entity.is_idle());
+    for ticket in 0..2 {
+        let (change, got) = entity.next_move().expect("a move");
+        assert_eq!(got, ticket);
+        assert!(entity.next_move().is_none(), "a second move was handed out");
+        let batch = entity.moved(&change, got, &lines);
+        assert_eq!((batch.tickets, batch.offers.len()), (vec![ticket], 1));
+    }
+    assert!(entity.is_idle());
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Apply(Vec<RowChange>),
+    Send,
+    Acknowledge,
+    /// Unknown: whether the store applied it.
+    Unknown(bool),
+    Refuse,
+    Forget,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let fill = (0u8..3, "[ab]").prop_map(|(child, value)| {
+        let image = told(&[("id", "1"), ("qty", &value), ("price", &value)]);
+        change(part_id("order_item", &child.to_string()), 0, Effect::Put { image, reborn: false })
+    });
+    let child = || (0u8..3).prop_map(|child| child.to_string());
+    let change = prop_oneof![
+        4 => (child(), 1i64..12).prop_map(|(c, s)| put(&c, s)),
+        1 => (child(), 1i64..12).prop_map(|(c, s)| reborn(&c, s)),
+        2 => (child(), 1i64..12).prop_map(|(c, s)| delete(&c, s)),
+        1 => fill,
+    ];
+    let step = prop_oneof![
+        4 => prop::collection::vec(change, 1..4).prop_map(Step::Apply),
+        4 => Just(Step::Send),
+        3 => Just(Step::Acknowledge),
+        1 => any::<bool>().prop_map(Step::Unknown),
+        1 => Just(Step::Refuse),
+        1 => Just(Step::Forget),
+    ];
+    prop::collection::vec(step, 1..60)
+}
+
+/// The entity against a store that is a plain fold, and a list of what was applied and not refused.
+struct World {
+    entity: EntityState<usize>,
+    kind: VersionKind,
+    lines: [Line; 1],
+    store: WideRow,
+    flying: Option<RowWrite>,
+    /// By ticket.
+    changes: Vec<RowChange>,
+    answers: Vec<u32>,
+    refused: Vec<usize>,
+}
+
+impl World {
+    fn new(kind: VersionKind) -> Self {
+        let store = WideRow::default();
+        let lines = [line("search", "order")];
+        let (changes, answers, refused) = Default::default();
+        Self { entity: entity(kind), kind, lines, store, flying: None, changes, answers, refused }
+    }
+
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Apply(changes) => self.apply(changes.clone()),
+            Step::Send => {
+                let write = self.entity.next_write();
+                assert!(write.is_none() || self.flying.is_none(), "N1: two writes in flight");
+                self.flying = write.or(self.flying.take());
+            }
+            Step::Acknowledge => self.answer(true, Ok(())),
+            Step::Unknown(stored) => self.answer(*stored, fault(FaultKind::Timeout)),
+            Step::Refuse => self.answer(false, fault(FaultKind::Rejected)),
+            Step::Forget => self.entity.forget(),
+        }
+    }
+
+    fn apply(&mut self, changes: Vec<RowChange>) {
+        let first = self.changes.len();
+        self.answers.resize(first + changes.len(), 0);
+        self.changes.extend(changes.iter().cloned());
+        let applied = self.entity.apply(changes.into_iter().zip(first..), &self.lines, NOW);
+        self.offered(applied.at_once);
+    }
+
+    fn answer(&mut self, stored: bool, outcome: Result<(), Fault>) {
+        let Some(write) = self.flying.take() else { return };
+        if stored {
+            let before = self.store.clone();
+            self.store.merge(&write.change);
+            let (was, is) = (before.version(self.kind), self.store.version(self.kind));
+            let changed = before.parts != self.store.parts;
+            assert!(is > was || (is == was && !changed), "V4: {was} to {is}, content changed: {changed}");
+        }
+        match self.entity.written(outcome) {
+            Acknowledged::Written(batch) => self.offered(batch),
+            Acknowledged::Again(_) => {}
+            Acknowledged::Failed { tickets, .. } => {
+                for ticket in tickets {
+                    self.answers[ticket] += 1;
+                    self.refused.push(ticket);
+                }
+            }
+        }
+    }
+
+    /// J3: what is offered is in the store, and every change behind it has its offer.
+    fn offered(&mut self, batch: Batch<usize>) {
+        for ticket in &batch.tickets {
+            self.answers[*ticket] += 1;
+            let change = &self.changes[*ticket];
+            let part = self.store.part(&change.part).expect("an offer before its write");
+            let tombstone = part.tombstone.map(|t| t.stamp);
+            match &change.effect {
+                Effect::Put { image, reborn } => {
+                    let told = image.iter().all(|(n, _)| part.cells.get(n).is_some_and(|c| c.stamp >= change.stamp));
+                    assert!(told && (!reborn || tombstone >= Some(change.stamp.before())), "{change:?} is not stored");
+                }
+                Effect::Delete => assert!(tombstone >= Some(change.stamp), "{change:?} is not stored"),
+                Effect::MoveOut(_) => unreachable!("no moves here"),
+            }
+            let load = &batch.offers[0].load;
+            assert!(load.oldest <= change.at && change.at <= load.newest);
+        }
+        assert_eq!(batch.offers.len(), usize::from(!batch.tickets.is_empty()));
+    }
+
+    /// Replays what was refused (O2) until nothing is left.
+    fn finish(&mut self) {
+        while !self.entity.is_idle() {
+            self.step(&Step::Send);
+            self.step(&Step::Acknowledge);
+        }
+        let again: Vec<_> = self.refused.iter().map(|t| self.changes[*t].clone()).collect();
+        if !again.is_empty() {
+            self.apply(again);
+            self.step(&Step::Send);
+            self.step(&Step::Acknowledge);
+        }
+    }
+
+    /// What a plain fold of the same changes makes, in the order in which they were taken and kept.
+    fn fold(&self) -> WideRow {
+        let mut fold = WideRow::default();
+        for (ticket, change) in self.changes.iter().enumerate().filter(|(t, _)| !self.refused.contains(t)) {
+            let mut one = Bundle::<usize>::default();
+            one.merge(change.clone(), NOW);
+            fold.merge(&one.change);
+            assert_eq!(self.answers[ticket], 1, "ticket {ticket} was answered {} times", self.answers[ticket]);
+        }
+        fold
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+    /// Goal: N1–N3, J3, V4 and one answer a ticket under any schedule. Method: random steps against a plain fold.
+    #[test]
+    fn any_schedule_ends_as_a_plain_fold(steps in steps(), counter in any::<bool>()) {
+        let mut world = World::new(if counter { VersionKind::Counter } else { VersionKind::Weight });
+        steps.iter().for_each(|step| world.step(step));
+        world.finish();
+        prop_assert!(world.entity.is_idle());
+        prop_assert_eq!(world.entity.open_tickets(), 0);
+        prop_assert_eq!(&world.store.parts, &world.fold().parts);
+        prop_assert!(world.answers.iter().all(|n| *n == 1));
+    }
+}
