@@ -77,6 +77,18 @@ const BANS: &[(&str, Where, &str)] = &[
     (". expect ( \"", Where::Product, "return a fault, or add the line to EXPECTED with its proof"),
 ];
 
+/// What the pure rooms do without: they get *now*, chance and bytes as arguments.
+const IMPURE: &[(&str, &str)] = &[
+    ("SystemTime", "take the time as an argument"),
+    ("Instant :: now", "take the time as an argument"),
+    ("std :: env", "take the value as an argument"),
+    ("std :: fs", "files are read in settings and io"),
+    ("std :: net", "the world is behind ports"),
+    ("tokio ::", "no task, no timer: return what is to be done"),
+    ("async fn", "no task, no timer: return what is to be done"),
+    ("tracing ::", "return what happened; the caller tells it"),
+];
+
 /// `expect`s that cannot fail: file, text, proof.
 const EXPECTED: &[(&str, &str, &str)] =
     &[("src/domain/ids.rs", "a full table is not empty", "only called when the table holds NAMES_MAX names")];

@@ -38,6 +38,7 @@ pub fn check(source: &Source) -> Vec<Finding> {
     if path.starts_with("src/") && !is_test_file(path) {
         file.header(&source.text);
         file.arrows();
+        file.purity();
         file.crates();
         file.sizes();
         file.logs();
@@ -211,6 +212,21 @@ impl File<'_> {
         let mut base = self.module();
         base.truncate((base.len() + inline).saturating_sub(supers));
         base.into_iter().chain(rest).collect()
+    }
+
+    fn purity(&mut self) {
+        if self.room() != "domain" {
+            return;
+        }
+        for at in 0..self.rust.tokens.len() {
+            let Token { line, in_test, .. } = self.rust.tokens[at];
+            for (pattern, remedy) in IMPURE {
+                if !in_test && matches(&self.rust.tokens, at, pattern) {
+                    let shown = pattern.replace(" :: ", "::");
+                    self.find(line, format!("`{}` in a pure room", shown.trim_end_matches(" ::")), *remedy);
+                }
+            }
+        }
     }
 
     fn crates(&mut self) {
