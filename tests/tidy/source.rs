@@ -35,20 +35,41 @@ pub struct Rust {
     pub comments: Vec<(usize, String)>,
 }
 
-/// Every text file git knows of, or that it would add.
+/// Folders that hold what was made, not what was written; as in `.gitignore`.
+const MADE: &[&str] = &[".git", ".stack", "bench-results", "data", "target"];
+
+/// Every text file git knows of, or that it would add. Without git (an unpacked archive, a foreign owner): every text file.
 pub fn tracked(root: &Path) -> Vec<Source> {
-    let listed = Command::new("git")
-        .args(["ls-files", "--cached", "--others", "--exclude-standard", "-z"])
-        .current_dir(root)
-        .output()
-        .expect("git lists the files");
-    assert!(listed.status.success(), "git ls-files: {}", String::from_utf8_lossy(&listed.stderr));
-    let paths = String::from_utf8(listed.stdout).expect("paths are UTF-8");
-    let read = |path: &str| {
-        let text = String::from_utf8(std::fs::read(root.join(path)).ok()?).ok()?;
-        Some(Source { path: path.to_owned(), text })
+    let args = ["ls-files", "--cached", "--others", "--exclude-standard", "-z"];
+    let paths: Vec<String> = match Command::new("git").args(args).current_dir(root).output() {
+        Ok(listed) if listed.status.success() => {
+            let text = String::from_utf8_lossy(&listed.stdout);
+            text.split('\0').filter(|p| !p.is_empty()).map(str::to_owned).collect()
+        }
+        _ => {
+            let mut found = Vec::new();
+            walk(root, "", &mut found);
+            found
+        }
     };
-    paths.split('\0').filter(|p| !p.is_empty()).filter_map(read).collect()
+    let read = |path: String| {
+        let text = String::from_utf8(std::fs::read(root.join(&path)).ok()?).ok()?;
+        Some(Source { path, text })
+    };
+    paths.into_iter().filter_map(read).collect()
+}
+
+fn walk(folder: &Path, prefix: &str, found: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let path = format!("{prefix}{name}");
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() && prefix.is_empty() && MADE.contains(&name.as_str()) => {}
+            Ok(kind) if kind.is_dir() => walk(&entry.path(), &format!("{path}/"), found),
+            Ok(kind) if kind.is_file() => found.push(path),
+            _ => {}
+        }
+    }
 }
 
 /// Takes Rust text apart.
