@@ -1,5 +1,31 @@
 //! The configuration: as written, as meant, and everything found wrong with it.
+//!
+//! Read in this order: `tree` (what the files say and where), `merge`, `vars`, `spec` (the list of keys), `shape`
+//! (checked and completed), `build` with `rows`, `lines` and `fields` (what it means), `origin` (what it shows).
+//! Depends on the domain only.
 
+mod build;
+mod fields;
+pub mod findings;
+mod lines;
+pub mod load;
+mod merge;
+pub mod origin;
+mod read;
+mod rows;
+mod scalar;
+#[allow(clippy::module_inception)]
 pub mod settings;
+mod shape;
+pub mod spec;
+pub mod tree;
+mod values;
+mod vars;
 
+pub use findings::{Code, Finding, Severity};
+pub use load::{Loaded, load, load_text};
+pub use origin::Origin;
 pub use settings::*;
+
+#[cfg(test)]
+mod tests;
