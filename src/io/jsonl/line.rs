@@ -71,6 +71,10 @@ fn told<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D:
 /// # Errors
 /// Not a JSON object of this form, or a member that cannot be what it says: with the column.
 pub fn parse(line: &[u8]) -> Result<Event, LineError> {
+    // A struct could also be read from an array of its members.
+    if line.trim_ascii_start().first() != Some(&b'{') {
+        return Err(LineError { column: 1, what: "not a JSON object".into() });
+    }
     let read: Read<'_> = serde_json::from_slice(line).map_err(|error| {
         let text = error.to_string();
         let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what).to_owned();
@@ -217,7 +221,8 @@ mod tests {
     fn broken_lines_name_the_fault() {
         for (line, column, words) in [
             ("{\"topic\":\"t\"", 12, "EOF"),
-            ("[1]", 2, "expected"),
+            ("[1]", 1, "object"),
+            (r#"["t",0,1,2,null,null,null,null,null]"#, 1, "object"),
             (r#"{"topic":"t","partition":0}"#, 1, "`value`"),
             (r#"{"topic":"t","partition":0,"vlaue":"x"}"#, 1, "`value`"),
             (r#"{"partition":0,"value":null}"#, 28, "topic"),
@@ -227,7 +232,7 @@ mod tests {
             (r#"{"topic":"t","partition":0,"value":"a","value_b64":"AA=="}"#, 1, "both"),
             (r#"{"topic":"t","partition":0,"value_b64":"?"}"#, 1, "base64"),
             (r#"{"topic":"t","partition":0,"value":null,"headers":[["a"]]}"#, 1, "header"),
-            (r#"{"topic":"t","partition":0,"value":{}}"#, 36, "string"),
+            (r#"{"topic":"t","partition":0,"value":{}}"#, 35, "string"),
             (r#"{"topic":"t","partition":0,"value":null} x"#, 42, "trailing"),
         ] {
             let error = parse(line.as_bytes()).unwrap_err();

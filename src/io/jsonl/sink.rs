@@ -285,6 +285,10 @@ struct WrittenLine<'a> {
 
 fn read_line(text: &[u8]) -> Result<WrittenLine<'_>, String> {
     let remedy = "mend or remove the line, or write to another file";
+    // A struct could also be read from an array of its members.
+    if text.trim_ascii_start().first() != Some(&b'{') {
+        return Err(format!("not a JSON object; {remedy}"));
+    }
     let ReadLine { id, version, op, doc } =
         serde_json::from_slice(text).map_err(|e| format!("not a written document: {e}; {remedy}"))?;
     let digits = version.get().trim_matches('"');

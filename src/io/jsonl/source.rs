@@ -308,3 +308,6 @@ impl Drop for Control {
         self.shared.stop();
     }
 }
+
+#[cfg(test)]
+mod tests;
