@@ -3,6 +3,7 @@
 
 pub mod cli;
 pub mod domain;
+pub mod io;
 pub mod ports;
 pub mod settings;
 pub mod telemetry;

@@ -1,0 +1,5 @@
+//! The world: one room per outside thing, each behind a door of `ports`.
+
+pub mod jsonl;
+
+mod feed;
