@@ -2,11 +2,24 @@
 //!
 //! Keeps C1, C2, C6, C7, C8. Knows nothing of entities, stamps or stores.
 
-use super::change::Change;
+mod body;
+mod canal;
+mod columns;
+mod ddl;
+mod debezium;
+mod json;
+mod maxwell;
+mod text;
+
+use super::change::{Change, Snapshot};
 use super::ids::Name;
 use super::record::Record;
 use super::schema::Schema;
+use body::{Body, Shape};
+use flate2::read::MultiGzDecoder;
 use smallvec::SmallVec;
+use std::borrow::Cow;
+use std::io::Read;
 
 /// Which format a source carries.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -145,11 +158,118 @@ impl BadRecord {
     }
 }
 
+/// What a decoder knows besides the body.
+struct Context<'a> {
+    record: &'a Record,
+    settings: &'a DecodeSettings,
+    schema: &'a Schema,
+}
+
+impl Context<'_> {
+    /// M8: the format's own way, unless the settings say otherwise.
+    fn snapshot(&self, own: Snapshot) -> Snapshot {
+        self.settings.snapshot.unwrap_or(own)
+    }
+}
+
 /// Decodes one record.
 ///
 /// # Errors
 /// [`BadRecord`] for everything that C7 sends to the dead letters.
 pub fn decode(record: &Record, settings: &DecodeSettings, schema: &Schema) -> Result<Decoded, BadRecord> {
-    let _ = (record, settings, schema);
-    Err(BadRecord::new(BadReason::UnknownFormat, "no decoder yet"))
+    let Some(value) = record.value.as_deref().filter(|v| !v.is_empty()) else {
+        return Ok(Decoded::Ignored(Ignored::Tombstone));
+    };
+    let value = open(value, settings)?;
+    let text = checked_text(&value, settings)?;
+    let context = Context { record, settings, schema };
+    let body = Body::read(text)?;
+    // A Debezium record with schemas on; a null payload is what its converter makes of a tombstone.
+    if let Some(payload) = body.payload.filter(|_| body.members <= 2 && !body.unwrapped) {
+        if payload == "null" {
+            return Ok(Decoded::Ignored(Ignored::Tombstone));
+        }
+        let types = body.schema.filter(|s| s.starts_with('{'));
+        let inner = body::object(Some(payload), "payload")?.unwrap_or("{}");
+        return dispatch(&Body::read(inner)?, types, &context);
+    }
+    dispatch(&body, None, &context)
 }
+
+fn dispatch<'a>(body: &Body<'a>, types: Option<&'a str>, context: &Context<'a>) -> Result<Decoded, BadRecord> {
+    let shape = body.shape();
+    let seen = match shape {
+        Some(Shape::Debezium | Shape::Unwrapped) => Some(Format::Debezium),
+        Some(Shape::Canal) => Some(Format::Canal),
+        Some(Shape::Maxwell) => Some(Format::Maxwell),
+        None => None,
+    };
+    let wanted = context.settings.format;
+    if wanted != Format::Auto && seen != Some(wanted) {
+        let seen = seen.map_or_else(|| "nothing we know".to_owned(), |f| format!("{f:?}"));
+        let detail = format!("the source's format is {wanted:?}, and this record looks like {seen}");
+        return Err(BadRecord::new(BadReason::UnknownFormat, detail));
+    }
+    match shape {
+        Some(Shape::Debezium) => debezium::decode(body, types, context),
+        Some(Shape::Unwrapped) => debezium::decode_unwrapped(body.text, types, context),
+        Some(Shape::Canal) => canal::decode(body, context),
+        Some(Shape::Maxwell) => maxwell::decode(body, context),
+        None => Err(BadRecord::new(
+            BadReason::UnknownFormat,
+            "neither Debezium (`op` and `source`, or `__op` and `__deleted` of unwrapped rows), Canal (`isDdl`) nor Maxwell \
+             (`database`, `type`, `ts`)",
+        )),
+    }
+}
+
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// C8: the size cap, and gzip bodies inflated within it and within the largest ratio.
+fn open<'a>(value: &'a [u8], settings: &DecodeSettings) -> Result<Cow<'a, [u8]>, BadRecord> {
+    let max = settings.record_bytes_max;
+    let too_large = |what: String| BadRecord::new(BadReason::TooLarge, what);
+    if value.len() > max {
+        return Err(too_large(format!("a body of {} bytes; allowed: {max}", value.len())));
+    }
+    if !value.starts_with(&GZIP) {
+        return Ok(Cow::Borrowed(value));
+    }
+    let allowed = max.min(value.len().saturating_mul(settings.inflate_ratio_max));
+    let mut inflated = Vec::with_capacity(allowed.min(value.len() * 4));
+    MultiGzDecoder::new(value)
+        .take(allowed as u64 + 1)
+        .read_to_end(&mut inflated)
+        .map_err(|e| BadRecord::new(BadReason::BadGzip, format!("a gzip body that cannot be inflated: {e}")))?;
+    if inflated.len() > allowed {
+        let ratio = settings.inflate_ratio_max;
+        let size = value.len();
+        return Err(too_large(format!(
+            "a gzip body of {size} bytes inflates to more than {allowed}; allowed: {max} bytes and {ratio} times its size"
+        )));
+    }
+    Ok(Cow::Owned(inflated))
+}
+
+/// C8: what every format's body must be: not Avro, UTF-8, an object, not too deep.
+fn checked_text<'a>(value: &'a [u8], settings: &DecodeSettings) -> Result<&'a str, BadRecord> {
+    let first = value.iter().find(|b| !b.is_ascii_whitespace()).copied().unwrap_or(b' ');
+    if settings.format == Format::Dts || (settings.format == Format::Auto && first < b' ') {
+        return Err(BadRecord::new(
+            BadReason::Unsupported,
+            "a binary body (Avro: of DTS, or of a schema registry); ask DTS for Canal JSON, a connector for the JSON converter",
+        ));
+    }
+    let text = std::str::from_utf8(value).map_err(|e| BadRecord::new(BadReason::NotUtf8, format!("the body is {e}")))?;
+    if first != b'{' {
+        let found: String = text.chars().take(40).collect();
+        return Err(BadRecord::new(BadReason::NotJson, format!("the body must be one JSON object, found `{found}`")));
+    }
+    if json::is_too_deep(value) {
+        return Err(BadRecord::new(BadReason::TooDeep, format!("a body nested deeper than {DEPTH_MAX} levels")));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests;
