@@ -1,1 +1,4 @@
 //! Integration tests: one module per capability.
+
+/// Real change sources, recorded, against the database's own tables.
+mod recordings;

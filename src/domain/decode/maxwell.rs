@@ -40,12 +40,11 @@ pub(super) fn decode<'a>(body: &Body<'a>, context: &Context<'a>) -> Result<Decod
         (Op::Delete, _) => (Some(row), None),
         (Op::Update, Some(old)) => {
             let old = columns.image(old)?;
-            let nulls_told = nulls_told(&row, &old);
+            let before = match nulls_told(&row, &old) || moves(&old, id, context.schema) {
+                true => row.overlaid(&old),
+                false => only_certain(&row.overlaid(&old), &old, id, context.schema),
+            };
             row_of_nulls(&mut row, &old);
-            let mut before = row.overlaid(&old);
-            if !nulls_told {
-                before = only_certain(&before, &old, id, context.schema);
-            }
             (Some(before), Some(row))
         }
         _ => (None, Some(row)),
@@ -72,13 +71,19 @@ fn row_of_nulls(row: &mut Image, old: &Image) {
 /// Where nulls may be left out, a column that `old` does not tell may have been null before. What is certain of the row
 /// before is then what `old` tells, and the key columns; all others count as changed (C4).
 fn only_certain(before: &Image, old: &Image, id: TableId, schema: &Schema) -> Image {
-    let key = |name: Name| {
-        schema.uses(id).any(|(kind, at)| {
-            let table = &kind.tables[at];
-            table.id.contains(&name) || table.route.contains(&name)
-        })
-    };
-    before.iter().filter(|(name, _)| old.get(*name) != Value::Absent || key(*name)).collect()
+    before.iter().filter(|(name, _)| old.get(*name) != Value::Absent || is_key(*name, id, schema)).collect()
+}
+
+/// A row that moves counts as changed whole; its old half is known by all that is told of it (C5).
+fn moves(old: &Image, id: TableId, schema: &Schema) -> bool {
+    old.iter().any(|(name, _)| is_key(name, id, schema))
+}
+
+fn is_key(name: Name, id: TableId, schema: &Schema) -> bool {
+    schema.uses(id).any(|(kind, at)| {
+        let table = &kind.tables[at];
+        table.id.contains(&name) || table.route.contains(&name)
+    })
 }
 
 /// `mysql-bin.000012:9120`

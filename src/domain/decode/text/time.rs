@@ -1,9 +1,8 @@
 //! Dates and times in every encoding: counts since 1970, ISO text, MySQL's own text with its zero dates.
 
 use super::{Fit, Kind, Unfit, allowed};
-use jiff::civil::DateTime;
-use jiff::tz::Offset;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
+use jiff::civil::{Date, DateTime, date};
 
 /// What a number of time counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +27,8 @@ impl Unit {
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 
+const EPOCH: Date = date(1970, 1, 1);
+
 const DATE: Unfit = Unfit("days since 1970 or `YYYY-MM-DD`");
 
 fn unfit_time() -> Unfit {
@@ -38,15 +39,14 @@ fn unfit_date_time() -> Unfit {
     Unfit(allowed(&Kind::DateTime { unit: Unit::Micros, digits: None, utc: false }))
 }
 
-/// Microseconds since 1970 as a wall clock read in UTC, within the years MySQL can print.
-fn civil(micros: i64) -> Option<DateTime> {
-    let at = Timestamp::from_microsecond(micros).ok()?;
-    Some(Offset::UTC.to_datetime(at)).filter(|at| at.year() >= 0)
+/// The date so many days after 1970-01-01, within the years MySQL can print.
+fn civil(days: i64) -> Option<Date> {
+    let hours = days.checked_mul(24).filter(|h| h.abs() < 1 << 32)?;
+    EPOCH.checked_add(SignedDuration::from_hours(hours)).ok().filter(|date| date.year() >= 0)
 }
 
 pub(super) fn date_of_days(out: &mut String, days: &str) -> Fit {
-    let micros = days.parse::<i64>().ok().and_then(|days| days.checked_mul(MICROS_PER_DAY));
-    push_date(out, micros.and_then(civil).ok_or(DATE)?);
+    push_date(out, days.parse().ok().and_then(civil).ok_or(DATE)?);
     Ok(())
 }
 
@@ -62,10 +62,11 @@ pub(super) fn date_of_text(out: &mut String, text: &str) -> Fit {
 
 pub(super) fn date_time_of_number(out: &mut String, number: &str, unit: Unit, digits: Option<u8>) -> Fit {
     let micros = unit.micros(number).ok_or_else(unfit_date_time)?;
-    let at = civil(micros).ok_or_else(unfit_date_time)?;
-    push_date(out, at);
+    let date = civil(micros.div_euclid(MICROS_PER_DAY)).ok_or_else(unfit_date_time)?;
+    let seconds = micros.rem_euclid(MICROS_PER_DAY) / MICROS_PER_SECOND;
+    push_date(out, date);
     out.push(' ');
-    push_clock(out, i64::from(at.hour()), at.minute().into(), at.second().into());
+    push_clock(out, seconds / 3600, seconds / 60 % 60, seconds % 60);
     fraction(out, micros.rem_euclid(MICROS_PER_SECOND), digits).ok_or_else(unfit_date_time)
 }
 
@@ -95,7 +96,7 @@ pub(super) fn date_time_of_text(out: &mut String, text: &str, digits: Option<u8>
     let local = DateTime::new(year, month as i8, day as i8, clock.hours as i8, clock.minutes as i8, clock.seconds as i8, 0);
     let moved = local.and_then(|at| at.checked_sub(SignedDuration::from_secs(seconds_east)));
     let moved = moved.ok().filter(|at| at.year() >= 0).ok_or_else(unfit_date_time)?;
-    push_date(out, moved);
+    push_date(out, moved.date());
     out.push(' ');
     let clock = Clock { hours: moved.hour().into(), minutes: moved.minute().into(), seconds: moved.second().into(), ..clock };
     clock.push(out, digits).ok_or_else(unfit_date_time)
@@ -211,7 +212,7 @@ fn is_date(text: &str) -> bool {
         && number(8) <= 31
 }
 
-fn push_date(out: &mut String, at: DateTime) {
+fn push_date(out: &mut String, at: Date) {
     let year = i64::from(at.year());
     two(out, year / 100);
     two(out, year % 100);
