@@ -9,6 +9,8 @@ use super::ids::{Epoch, Millis, Name, Partition, RowId, RowKey, Stamp};
 use super::row::{PartId, child_key};
 use super::schema::{KindTable, RowKind, Schema};
 use smallvec::SmallVec;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// What a source says of its stamps (E2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -104,14 +106,14 @@ pub fn route(
     settings: &RouteSettings,
     schema: &Schema,
 ) -> Result<Vec<RowChange>, BadRecord> {
-    let mut out: Vec<RowChange> = Vec::with_capacity(changes.len());
+    let mut folded = Folded { changes: Vec::with_capacity(changes.len()), places: HashMap::new() };
     for change in changes {
         for (kind, index) in schema.uses(change.table) {
             let target = Target { kind, table: &kind.tables[index], index };
-            target.route(change, origin, settings, &mut |routed| fold(&mut out, routed))?;
+            target.route(change, origin, settings, &mut |routed| folded.add(routed))?;
         }
     }
-    Ok(out)
+    Ok(folded.changes)
 }
 
 /// One row kind's use of the changed table.
@@ -249,24 +251,59 @@ fn stamp_of(change: &Change, image: &Image, origin: &Origin, settings: &RouteSet
     }
 }
 
-/// C3: several changes of one table row in one record become one.
-fn fold(out: &mut Vec<RowChange>, coming: RowChange) {
-    let Some(held) = out.iter_mut().find(|h| h.part == coming.part && h.row == coming.row) else {
-        out.push(coming);
-        return;
-    };
-    held.touched.absorb(&coming.touched);
-    held.stamp = held.stamp.max(coming.stamp);
-    held.at = held.at.max(coming.at);
-    let was = std::mem::replace(&mut held.effect, Effect::Delete);
-    held.effect = match (was, coming.effect) {
-        (Effect::Put { image, reborn }, Effect::Put { image: newer, .. }) => {
-            Effect::Put { image: image.overlaid(&newer), reborn }
+/// C3: one record's changes, one per table row, in the order in which the rows first came.
+struct Folded {
+    changes: Vec<RowChange>,
+    /// Where each table row stands, once there are too many to look through: a record may hold thousands of rows.
+    places: HashMap<(RowId, PartId), usize>,
+}
+
+/// Changes that are looked through one by one; nearly every record has fewer.
+const SCANNED_MAX: usize = 16;
+
+impl Folded {
+    fn add(&mut self, coming: RowChange) {
+        match self.place(&coming) {
+            Some(at) => self.changes[at].fold(coming),
+            None => self.changes.push(coming),
         }
-        (Effect::Delete | Effect::MoveOut(_), Effect::Put { image, .. }) => Effect::Put { image, reborn: true },
-        // A put of this very record stands in between, so the old half compares by stamp again.
-        (_, Effect::Delete | Effect::MoveOut(_)) => Effect::Delete,
-    };
+    }
+
+    /// Where the table row stands already; one that does not is expected to be pushed next.
+    fn place(&mut self, coming: &RowChange) -> Option<usize> {
+        if self.changes.len() < SCANNED_MAX {
+            return self.changes.iter().position(|held| held.part == coming.part && held.row == coming.row);
+        }
+        if self.places.is_empty() {
+            let ids = self.changes.iter().map(|held| (held.row.clone(), held.part.clone()));
+            self.places = ids.zip(0..).collect();
+        }
+        match self.places.entry((coming.row.clone(), coming.part.clone())) {
+            Entry::Occupied(held) => Some(*held.get()),
+            Entry::Vacant(free) => {
+                free.insert(self.changes.len());
+                None
+            }
+        }
+    }
+}
+
+impl RowChange {
+    /// C3: a later change of the same table row in the same record.
+    fn fold(&mut self, coming: RowChange) {
+        self.touched.absorb(&coming.touched);
+        self.stamp = self.stamp.max(coming.stamp);
+        self.at = self.at.max(coming.at);
+        let was = std::mem::replace(&mut self.effect, Effect::Delete);
+        self.effect = match (was, coming.effect) {
+            (Effect::Put { image, reborn }, Effect::Put { image: newer, .. }) => {
+                Effect::Put { image: image.overlaid(&newer), reborn }
+            }
+            (Effect::Delete | Effect::MoveOut(_), Effect::Put { image, .. }) => Effect::Put { image, reborn: true },
+            // A put of this very record stands in between, so the old half compares by stamp again.
+            (_, Effect::Delete | Effect::MoveOut(_)) => Effect::Delete,
+        };
+    }
 }
 
 impl Touched {

@@ -25,7 +25,7 @@ pub fn judge_move(row: Option<&WideRow>, change: &RowChange, version: VersionKin
     if row.mark(&out.mark).is_some_and(|done| done >= change.stamp) {
         return MoveVerdict::AlreadyDone;
     }
-    let Some(part) = row.part(&change.part).filter(|part| part.is_alive() && holds(part, &out.before)) else {
+    let Some(part) = row.part(&change.part).filter(|part| holds(part, &out.before)) else {
         return MoveVerdict::NotYet;
     };
     let Some(highest) = part.highest() else { return MoveVerdict::NotYet };
@@ -41,7 +41,8 @@ pub fn judge_move(row: Option<&WideRow>, change: &RowChange, version: VersionKin
     MoveVerdict::Write(CheckedWrite { write, part: change.part.clone(), highest: Some(highest) })
 }
 
-/// Whether the living cells equal the image in every column it tells.
+/// Whether the living cells equal the image in every column it tells; it tells the primary key at least, so a dead row
+/// never does.
 fn holds(part: &Part, before: &Image) -> bool {
     before.iter().all(|(name, value)| part.value(name) == value)
 }
