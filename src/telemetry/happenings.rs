@@ -37,7 +37,8 @@ impl DeadLettered<'_> {
     }
 }
 
-/// C6: a configured table was truncated, dropped or altered. Its rows stay as they are; a check is owed.
+/// C6: a configured table was truncated, dropped or altered. Its rows stay as they are; a check is owed. The record itself
+/// is counted by `TopicMeters::ignored`.
 #[derive(Debug)]
 pub struct TableDestroyed {
     pub partition: Partition,
@@ -46,7 +47,6 @@ pub struct TableDestroyed {
 }
 impl TableDestroyed {
     pub fn emit(&self) {
-        metrics::counter!(EVENTS_IGNORED, "reason" => "destructive").increment(1);
         owe_check(OwedFor::Destructive);
         let Self { partition, offset, table } = self;
         error!(%partition, offset, %table, "table truncated, dropped or altered; its rows were left as they are");
@@ -200,7 +200,7 @@ impl JobBuried<'_> {
     }
 }
 
-/// J7: a job goes again later.
+/// J7: a job goes again later. A document the sink put off is counted besides, by who asked the sink.
 #[derive(Debug)]
 pub struct JobRetried<'a> {
     pub row: &'a RowKey,
@@ -210,7 +210,6 @@ pub struct JobRetried<'a> {
 impl JobRetried<'_> {
     pub fn emit(&self, meters: &LineMeters) {
         meters.jobs(JobOutcome::Retried, 1);
-        meters.documents(DocumentOutcome::Retried, 1);
         let Self { row, attempts, fault } = self;
         debug!(line = %meters.line(), %row, attempts, kind = fault.kind.label(), %fault, "job goes again later");
     }

@@ -20,6 +20,7 @@ pub struct TopicMeters {
     received: Counter,
     stale: Counter,
     moves_unseen: Counter,
+    ignored: Arc<[Counter]>,
     totals: Arc<Totals>,
 }
 
@@ -29,6 +30,7 @@ impl TopicMeters {
             received: metrics::counter!(EVENTS_RECEIVED, "source" => source.to_owned(), "topic" => topic.as_str()),
             stale: metrics::counter!(EVENTS_STALE),
             moves_unseen: metrics::counter!(MOVES_UNSEEN),
+            ignored: IGNORED.iter().map(|reason| metrics::counter!(EVENTS_IGNORED, "reason" => *reason)).collect(),
             totals: totals.clone(),
         }
     }
@@ -54,9 +56,9 @@ impl TopicMeters {
     pub fn move_unseen(&self) {
         self.moves_unseen.increment(1);
     }
-    /// C6: a record without data for us. Destructive ones are a happening of their own.
+    /// C6: a record without data for us. A destructive one is told by `TableDestroyed` besides.
     pub fn ignored(&self, what: Ignored) {
-        metrics::counter!(EVENTS_IGNORED, "reason" => ignored_label(what)).increment(1);
+        self.ignored[ignored_index(what)].increment(1);
     }
 }
 

@@ -163,15 +163,22 @@ labels! {
     }
 }
 
+/// Labels of records without data (C6), in the order of [`ignored_index`].
+pub(super) const IGNORED: [&str; 7] = ["tombstone", "heartbeat", "transaction", "ddl", "destructive", "unknown_table", "marker"];
+
+pub(super) const fn ignored_index(ignored: Ignored) -> usize {
+    match ignored {
+        Ignored::Tombstone => 0,
+        Ignored::Heartbeat => 1,
+        Ignored::Transaction => 2,
+        Ignored::Ddl => 3,
+        Ignored::Destructive { .. } => 4,
+        Ignored::UnknownTable => 5,
+        Ignored::Marker => 6,
+    }
+}
+
 /// Label of a record without data (C6).
 pub const fn ignored_label(ignored: Ignored) -> &'static str {
-    match ignored {
-        Ignored::Tombstone => "tombstone",
-        Ignored::Heartbeat => "heartbeat",
-        Ignored::Transaction => "transaction",
-        Ignored::Ddl => "ddl",
-        Ignored::Destructive { .. } => "destructive",
-        Ignored::UnknownTable => "unknown_table",
-        Ignored::Marker => "marker",
-    }
+    IGNORED[ignored_index(ignored)]
 }

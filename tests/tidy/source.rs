@@ -35,7 +35,7 @@ pub struct Rust {
     pub comments: Vec<(usize, String)>,
 }
 
-/// Folders that hold what was made, not what was written; as in `.gitignore`.
+/// What was made, not written; as in `.gitignore`.
 const MADE: &[&str] = &[".git", ".stack", "bench-results", "data", "target"];
 
 /// Every text file git knows of, or that it would add. Without git (an unpacked archive, a foreign owner): every text file.
@@ -64,7 +64,7 @@ fn walk(folder: &Path, prefix: &str, found: &mut Vec<String>) {
         let name = entry.file_name().to_string_lossy().into_owned();
         let path = format!("{prefix}{name}");
         match entry.file_type() {
-            Ok(kind) if kind.is_dir() && prefix.is_empty() && MADE.contains(&name.as_str()) => {}
+            _ if prefix.is_empty() && MADE.contains(&name.as_str()) => {}
             Ok(kind) if kind.is_dir() => walk(&entry.path(), &format!("{path}/"), found),
             Ok(kind) if kind.is_file() => found.push(path),
             _ => {}
