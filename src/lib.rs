@@ -2,5 +2,6 @@
 //! many tables.
 
 pub mod domain;
+pub mod io;
 pub mod ports;
 pub mod settings;
