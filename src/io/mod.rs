@@ -1,5 +1,7 @@
-//! The world: one room per outside thing, each behind a door of `ports`.
+//! The world behind the doors: one client crate each, and the same doors in memory.
 
-pub mod jsonl;
-
+pub mod embedded;
 mod feed;
+pub mod jobbook;
+pub mod jsonl;
+pub mod memory;

@@ -23,6 +23,23 @@ pub struct DeadLetter {
     pub replayed: bool,
 }
 
+impl DeadLetter {
+    /// What is kept when its position is met (again): `first` and the record stay, the newer reason, detail and `replayed`
+    /// stand. A known letter handed in with `deliveries: 0` only changes these.
+    #[must_use]
+    pub fn after(self, held: Option<Self>) -> Self {
+        let Some(held) = held else { return Self { deliveries: self.deliveries.max(1), ..self } };
+        Self {
+            deliveries: held.deliveries.saturating_add(self.deliveries),
+            last: held.last.max(self.last),
+            reason: self.reason,
+            detail: self.detail,
+            replayed: self.replayed,
+            ..held
+        }
+    }
+}
+
 /// Whether a dead letter's position was known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {

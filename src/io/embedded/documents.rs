@@ -1,0 +1,178 @@
+//! Documents of one line in the embedded store: id → version and body.
+//!
+//! Keeps K1: lower versions are superseded, equal ones accepted; a delete leaves a mark with its version, so that an
+//! older write cannot bring the document back. A batch is one atomic commit and one sync.
+//! Knows nothing of rows or jobs. A value is a version byte, the row version and, unless deleted, the JSON text.
+
+use super::codec::{Malformed, Packer, Unpacker, as_text, scoped, unscoped};
+use super::rows::check_key;
+use super::{EmbeddedStore, blocking};
+use crate::domain::fault::{Advice, Fault};
+use crate::domain::ids::{Name, RowVersion};
+use crate::ports::Answer;
+use crate::ports::sink::{Body, Held, Sink, SinkOutcome, SinkWrite};
+use bytes::Bytes;
+use std::collections::HashMap;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex};
+
+/// First byte of a value: a document, or the mark of a delete.
+const DOCUMENT: u8 = 1;
+const DELETED: u8 = 2;
+
+/// One line's documents.
+#[derive(Clone)]
+pub struct EmbeddedDocuments {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Arc<EmbeddedStore>,
+    line: Name,
+    /// Held from comparing versions to the commit.
+    writer: Mutex<()>,
+}
+
+impl EmbeddedDocuments {
+    /// The documents of a line. A line has one such door.
+    pub fn open(store: Arc<EmbeddedStore>, line: Name) -> Self {
+        Self { inner: Arc::new(Inner { store, line, writer: Mutex::new(()) }) }
+    }
+}
+
+impl Inner {
+    fn write(&self, batch: Vec<SinkWrite>) -> Vec<SinkOutcome> {
+        let guard = self.writer.lock().unwrap_or_else(|e| e.into_inner());
+        let mut changes = self.store.batch();
+        let mut seen: HashMap<String, RowVersion> = HashMap::new();
+        let mut outcomes: Vec<SinkOutcome> =
+            batch.into_iter().map(|write| self.stage(write, &mut seen, &mut changes).unwrap_or_else(outcome_of)).collect();
+        let committed = self.store.commit(changes);
+        drop(guard);
+        if let Err(fault) = committed.and_then(|()| self.store.sync()) {
+            for outcome in outcomes.iter_mut().filter(|o| **o == SinkOutcome::Written) {
+                *outcome = outcome_of(fault.clone());
+            }
+        }
+        outcomes
+    }
+
+    fn stage(
+        &self,
+        write: SinkWrite,
+        seen: &mut HashMap<String, RowVersion>,
+        changes: &mut fjall::OwnedWriteBatch,
+    ) -> Result<SinkOutcome, Fault> {
+        let key = self.key(&write.id)?;
+        let held = match seen.get(&write.id) {
+            Some(version) => Some(*version),
+            None => self.get(&write.id)?.map(|held| held.version),
+        };
+        if let Some(held) = held.filter(|held| *held > write.version) {
+            return Ok(SinkOutcome::Superseded(Some(held)));
+        }
+        changes.insert(&self.store.documents, key, pack(write.version, &write.body));
+        seen.insert(write.id, write.version);
+        Ok(SinkOutcome::Written)
+    }
+
+    fn key(&self, id: &str) -> Result<Vec<u8>, Fault> {
+        check_key(scoped(self.line.as_str(), id.as_bytes()), || format!("a document of line {}", self.line))
+    }
+
+    fn get(&self, id: &str) -> Result<Option<Held>, Fault> {
+        let Some(value) = self.store.get(&self.store.documents, &self.key(id)?)? else { return Ok(None) };
+        self.held(id, &value).map(Some)
+    }
+
+    fn held(&self, id: &str, value: &[u8]) -> Result<Held, Fault> {
+        unpack(id, value).map_err(|e| self.store.corrupt(format_args!("document {id} of line {}", self.line), e))
+    }
+
+    fn list(&self, after: Option<&str>, max: usize) -> Result<Vec<Held>, Fault> {
+        let prefix = self.key("")?;
+        let start = match after {
+            Some(id) => Bound::Excluded(self.key(id)?),
+            None => Bound::Included(prefix.clone()),
+        };
+        let mut documents = Vec::new();
+        for entry in self.store.documents.range::<Vec<u8>, _>((start, Bound::Unbounded)) {
+            let (key, value) = entry.into_inner().map_err(|e| self.store.read_fault(&e))?;
+            if documents.len() >= max || !key.starts_with(&prefix) {
+                break;
+            }
+            let corrupt = |e| self.store.corrupt(format_args!("a document's id of line {}", self.line), e);
+            let (_, id) = unscoped(&key).map_err(corrupt)?;
+            let held = self.held(as_text(id).map_err(corrupt)?, &value)?;
+            if held.document.is_some() {
+                documents.push(held);
+            }
+        }
+        Ok(documents)
+    }
+}
+
+fn pack(version: RowVersion, body: &Body) -> Vec<u8> {
+    let mut out = Packer::default();
+    match body {
+        Body::Index(document) => {
+            out.byte(DOCUMENT);
+            out.signed(version.0);
+            out.0.extend_from_slice(document);
+        }
+        Body::Delete => {
+            out.byte(DELETED);
+            out.signed(version.0);
+        }
+    }
+    out.0
+}
+
+fn unpack(id: &str, value: &[u8]) -> Result<Held, Malformed> {
+    let mut from = Unpacker::new(value);
+    let what = from.byte()?;
+    let version = RowVersion(from.signed()?);
+    let document = match what {
+        DOCUMENT => Some(Bytes::copy_from_slice(from.rest())),
+        DELETED => {
+            from.end()?;
+            None
+        }
+        _ => return Err(Malformed("the document has a format we do not know")),
+    };
+    Ok(Held { id: id.to_owned(), version, document })
+}
+
+/// What a fault means for one write: J7's question whether it uses up a try.
+fn outcome_of(fault: Fault) -> SinkOutcome {
+    match fault.advice() {
+        Advice::Wait | Advice::SlowDown => SinkOutcome::Retry { fault, counts: false },
+        Advice::Stop => SinkOutcome::Retry { fault, counts: true },
+        Advice::Bury => SinkOutcome::Rejected(fault.to_string()),
+    }
+}
+
+impl Sink for EmbeddedDocuments {
+    fn kind(&self) -> &'static str {
+        "embedded"
+    }
+
+    fn write(&self, batch: Vec<SinkWrite>) -> Answer<'_, Vec<SinkOutcome>> {
+        let (inner, count) = (self.inner.clone(), batch.len());
+        Box::pin(async move {
+            let written = blocking(move || Ok(inner.write(batch))).await;
+            // A caught panic tells nothing of the documents: they are tried again.
+            written.unwrap_or_else(|fault| vec![SinkOutcome::Retry { fault, counts: true }; count])
+        })
+    }
+
+    fn get(&self, id: String) -> Answer<'_, Result<Option<Held>, Fault>> {
+        let inner = self.inner.clone();
+        Box::pin(blocking(move || inner.get(&id)))
+    }
+
+    fn list(&self, after: Option<String>, max: usize) -> Answer<'_, Result<Vec<Held>, Fault>> {
+        let inner = self.inner.clone();
+        Box::pin(blocking(move || inner.list(after.as_deref(), max)))
+    }
+}

@@ -1,0 +1,195 @@
+//! One line's jobs in memory: slots by row key, and what follows from their states: lanes, due times, leases, counts.
+//!
+//! Every change of a state goes through [`LineBook::unlink`] and [`LineBook::link`], so that no index can disagree with it.
+
+use super::hashes::Hashes;
+use super::shelf::{Aside, Entry, Filed};
+use crate::domain::ids::{Millis, RowKey};
+use crate::domain::job::{Hold, KeyState, Lane};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+/// A key in memory.
+#[derive(Clone, Default)]
+pub(super) struct Slot {
+    pub(super) entry: Entry,
+    /// Its place aside as it is on the shelf, which may differ from the entry's: a job back from the overflow.
+    pub(super) filed: Option<Filed>,
+}
+
+/// One lane's jobs.
+#[derive(Default)]
+pub(super) struct LaneBook {
+    /// Jobs that may be taken now, in order.
+    ready: BTreeMap<u64, RowKey>,
+    pub(super) waiting: usize,
+    pub(super) retry: usize,
+    pub(super) active: usize,
+    aside: [usize; 3],
+    /// J9: the overflow up to here is in memory.
+    pub(super) cursor: u64,
+    /// Smooth weighted round-robin (J6).
+    credit: i64,
+}
+
+impl LaneBook {
+    /// Jobs in memory that have not started.
+    pub(super) fn pending(&self) -> usize {
+        self.waiting + self.retry
+    }
+
+    pub(super) fn aside(&self, aside: Aside) -> usize {
+        self.aside[aside as usize]
+    }
+}
+
+pub(super) struct LineBook {
+    pub(super) slots: HashMap<RowKey, Slot>,
+    lanes: Vec<LaneBook>,
+    due: BTreeSet<(Millis, u64, RowKey)>,
+    leases: BTreeSet<(Millis, RowKey)>,
+    pub(super) hashes: Hashes,
+    bell: Arc<Notify>,
+}
+
+impl LineBook {
+    pub(super) fn new(lanes: usize, bell: Arc<Notify>) -> Self {
+        Self {
+            slots: HashMap::new(),
+            lanes: (0..lanes).map(|_| LaneBook::default()).collect(),
+            due: BTreeSet::new(),
+            leases: BTreeSet::new(),
+            hashes: Hashes::default(),
+            bell,
+        }
+    }
+
+    pub(super) fn lanes(&self) -> impl Iterator<Item = (Lane, &LaneBook)> {
+        self.lanes.iter().enumerate().map(|(i, lane)| (Lane(i as u8), lane))
+    }
+
+    /// Lanes are checked against the rules before they come here.
+    pub(super) fn lane(&mut self, lane: Lane) -> &mut LaneBook {
+        &mut self.lanes[usize::from(lane.0)]
+    }
+
+    /// Jobs that lie on the shelf or have an entry of that kind there.
+    pub(super) fn any_aside(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.aside.iter().any(|count| *count > 0))
+    }
+
+    pub(super) fn link(&mut self, row: &RowKey, entry: &Entry) {
+        self.index(row, entry, true);
+    }
+
+    pub(super) fn unlink(&mut self, row: &RowKey, entry: &Entry) {
+        self.index(row, entry, false);
+    }
+
+    fn index(&mut self, row: &RowKey, entry: &Entry, add: bool) {
+        if let Some(active) = &entry.state.active {
+            count(&mut self.lanes[usize::from(active.lane.0)].active, add);
+            let lease = (active.until, row.clone());
+            if add {
+                self.leases.insert(lease)
+            } else {
+                self.leases.remove(&lease)
+            };
+        }
+        let Some(waiting) = &entry.state.waiting else { return };
+        // J2: a follow-up is counted, and taken only once the run before it has ended.
+        let free = entry.state.active.is_none();
+        let lane = &mut self.lanes[usize::from(waiting.lane.0)];
+        match &waiting.hold {
+            Hold::Ready => {
+                count(&mut lane.waiting, add);
+                if free && add {
+                    if lane.ready.is_empty() {
+                        self.bell.notify_waiters();
+                    }
+                    lane.ready.insert(entry.seq, row.clone());
+                } else if free {
+                    lane.ready.remove(&entry.seq);
+                }
+            }
+            Hold::Until(at) => {
+                count(&mut lane.retry, add);
+                let due = (*at, entry.seq, row.clone());
+                if free && add {
+                    if self.due.first().is_none_or(|first| due < *first) {
+                        self.bell.notify_waiters();
+                    }
+                    self.due.insert(due);
+                } else if free {
+                    self.due.remove(&due);
+                }
+            }
+            Hold::Parked => count(&mut lane.aside[Aside::Parked as usize], add),
+            Hold::Spilled => count(&mut lane.aside[Aside::Spilled as usize], add),
+            Hold::Buried { .. } => count(&mut lane.aside[Aside::Buried as usize], add),
+        }
+    }
+
+    /// Changes a state in memory only; `None` when the key is not in memory.
+    pub(super) fn change<R>(&mut self, row: &RowKey, change: impl FnOnce(&mut KeyState) -> R) -> Option<R> {
+        let mut slot = self.slots.remove(row)?;
+        self.unlink(row, &slot.entry);
+        let answer = change(&mut slot.entry.state);
+        self.link(row, &slot.entry);
+        self.slots.insert(row.clone(), slot);
+        Some(answer)
+    }
+
+    /// Retries whose time has come go into their lanes; says how many.
+    pub(super) fn promote(&mut self, now: Millis) -> u64 {
+        let mut moved = 0;
+        while let Some((_, _, row)) = self.due.first().filter(|(at, ..)| *at <= now).cloned() {
+            let set = |state: &mut KeyState| state.waiting.iter_mut().for_each(|w| w.hold = Hold::Ready);
+            if self.change(&row, set).is_none() {
+                break;
+            }
+            moved += 1;
+        }
+        moved
+    }
+
+    /// J6: the row whose turn it is. It stays in its lane until its state changes.
+    pub(super) fn pick(&mut self, weights: &[i64], strict: bool) -> Option<RowKey> {
+        let ready = |lane: &LaneBook| !lane.ready.is_empty();
+        let at = if strict {
+            self.lanes.iter().position(ready)?
+        } else {
+            let mut total = 0;
+            let mut best: Option<(usize, i64)> = None;
+            for (i, lane) in self.lanes.iter_mut().enumerate().filter(|(_, lane)| ready(lane)) {
+                lane.credit += weights[i];
+                total += weights[i];
+                if best.is_none_or(|(_, credit)| lane.credit > credit) {
+                    best = Some((i, lane.credit));
+                }
+            }
+            let (at, _) = best?;
+            self.lanes[at].credit -= total;
+            at
+        };
+        self.lanes[at].ready.values().next().cloned()
+    }
+
+    /// Rows whose lease ran out before `now`.
+    pub(super) fn expired(&self, now: Millis) -> Vec<RowKey> {
+        self.leases.iter().take_while(|(until, _)| *until < now).map(|(_, row)| row.clone()).collect()
+    }
+
+    pub(super) fn has_ready(&self) -> bool {
+        self.lanes.iter().any(|lane| !lane.ready.is_empty())
+    }
+
+    pub(super) fn next_due(&self) -> Option<Millis> {
+        self.due.first().map(|(at, ..)| *at)
+    }
+}
+
+fn count(counter: &mut usize, add: bool) {
+    *counter = if add { *counter + 1 } else { counter.saturating_sub(1) };
+}
