@@ -182,10 +182,14 @@ impl Findings {
 
     /// A text that no finding may show, and where the files hold it.
     pub fn hide(&mut self, text: &str, place: Place) {
-        self.secret_places.push(place);
-        // Masking a text of a few letters would only garble messages; its place is starred anyway.
-        if text.chars().count() >= 4 && text != "none" && !self.secrets.iter().any(|s| s == text) {
-            self.secrets.push(text.to_owned());
+        // A text over several lines has no length in its first one: then the rest of that line is starred.
+        let len = if text.contains('\n') { u32::MAX } else { place.len };
+        self.secret_places.push(Place { len, ..place });
+        for line in text.lines().map(str::trim) {
+            // Masking a text of a few letters would only garble messages; its place is starred anyway.
+            if line.chars().count() >= 4 && line != "none" && !self.secrets.iter().any(|s| s == line) {
+                self.secrets.push(line.to_owned());
+            }
         }
     }
 
@@ -244,8 +248,9 @@ impl Findings {
     /// Where a line holds secrets: scalars known as such, their texts elsewhere, and what looks like one.
     fn hidden_ranges(&self, line: &[char], place: Place) -> Vec<(usize, usize)> {
         let here = self.secret_places.iter().filter(|p| p.file == place.file && p.line == place.line);
-        let mut ranges: Vec<(usize, usize)> =
-            here.map(|p| (p.column as usize - 1, (p.column as usize - 1).saturating_add(p.len as usize))).collect();
+        let mut ranges: Vec<(usize, usize)> = here
+            .map(|p| (p.column as usize - 1, (p.column as usize - 1).saturating_add(p.len as usize).min(line.len())))
+            .collect();
         for secret in &self.secrets {
             let secret: Vec<char> = secret.chars().collect();
             let found = line.windows(secret.len()).enumerate().filter(|(_, w)| **w == secret[..]);

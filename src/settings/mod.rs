@@ -1,8 +1,8 @@
 //! The configuration: as written, as meant, and everything found wrong with it.
 //!
 //! Read in this order: `tree` (what the files say and where), `merge`, `vars`, `spec` (the list of keys), `shape`
-//! (checked and completed), `build` with `rows`, `lines` and `fields` (what it means), `origin` (what it shows).
-//! Depends on the domain only.
+//! (checked and completed), `build` with `rows`, `lines` and `fields` (what it means), `origin` (what it shows),
+//! `reference` (what may be written). Depends on the domain only.
 
 mod build;
 mod fields;
@@ -12,6 +12,7 @@ pub mod load;
 mod merge;
 pub mod origin;
 mod read;
+pub mod reference;
 mod rows;
 mod scalar;
 #[allow(clippy::module_inception)]
