@@ -143,8 +143,10 @@ fn in_epoch(change: WideRow, epoch: i64, counter: bool) -> WideRow {
     WideRow { parts: parts.collect(), counter: i64::from(counter), ..WideRow::default() }
 }
 
+type Shown = (Name, Option<String>);
+
 /// What a reader sees: living cells.
-fn seen(row: &WideRow) -> Vec<(PartId, Vec<(Name, Option<String>)>)> {
+fn seen(row: &WideRow) -> Vec<(PartId, Vec<Shown>)> {
     let living = row.parts.iter().filter(|p| p.is_alive());
     let cells = |p: &Part| {
         let shown = p.cells.iter().filter(|c| p.value(c.name) != Value::Absent);
