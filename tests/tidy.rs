@@ -148,9 +148,9 @@ fn the_house_is_tidy() {
     assert!(findings.is_empty(), "\n\n{}\n\n{} findings\n", findings.join("\n"), findings.len());
 }
 
-/// Goal: no exception outlives its reason. Method: every file an exception names exists and still needs it.
+/// Goal: no `expect` stays allowed after it is gone. Method: every file that EXPECTED names still holds its text.
 #[test]
-fn exceptions_are_needed() {
+fn allowed_expects_exist() {
     let files = source::tracked(env!("CARGO_MANIFEST_DIR").as_ref());
     let text_of = |path: &str| files.iter().find(|f| f.path == path).map(|f| f.text.as_str()).unwrap_or_default();
     for (path, text, _) in EXPECTED {
