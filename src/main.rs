@@ -1,3 +1,22 @@
 //! From arguments to an exit code.
 
-fn main() {}
+use clap::Parser;
+use std::process::ExitCode;
+use widerow::cli::args::{Cli, Verb};
+use widerow::cli::exit::Exit;
+use widerow::telemetry;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Err(error) = telemetry::init_log(&cli.global.log, cli.global.log_format.into()) {
+        return widerow::cli::usage(&error).into();
+    }
+    let exit: Exit = match &cli.verb {
+        Verb::Run(args) => widerow::cli::run::run(args, async |_, _| Ok(())),
+        _ => Exit::Usage,
+    };
+    exit.into()
+}

@@ -3,7 +3,8 @@
 //! Knows nothing of actors themselves; messages, telemetry and the admin endpoint say the same words because of it.
 
 /// Every kind of actor there is.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ActorKind {
     Supervisor,
     Partition,
@@ -35,7 +36,8 @@ impl ActorKind {
 }
 
 /// How an actor stands (3-interfaces 3.5).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ActorState {
     Starting,
     Running,

@@ -1,4 +1,4 @@
-//! The pure rooms: no clock, no async, no client crate, no actors. Read in this order.
+//! The pure rooms: no clock, no async, no client crate, no actors.
 
 pub mod change;
 pub mod decimal;
@@ -14,9 +14,11 @@ pub mod line;
 pub mod merge;
 pub mod record;
 pub mod restart;
+pub mod retrial;
 pub mod route;
 pub mod row;
 pub mod schema;
+pub mod steps;
 pub mod template;
 pub mod version;
 pub mod write;

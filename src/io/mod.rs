@@ -5,3 +5,4 @@ mod feed;
 pub mod jobbook;
 pub mod jsonl;
 pub mod memory;
+pub mod print;

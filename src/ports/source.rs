@@ -29,8 +29,8 @@ pub trait Intake: Send + Sync {
     /// a source delivers no further batch of that partition before it.
     fn deliver(&self, records: Delivery) -> Answer<'static, ()>;
 
-    /// A finite partition is read to its end.
-    fn ended(&self, partition: Partition);
+    /// A finite partition is read to its end, in this reading.
+    fn ended(&self, partition: Partition, reading: Generation);
 
     /// Partitions that leave. Answers once they are drained and committed, or their deadline has passed (O3).
     fn revoked(&self, partitions: Vec<Partition>) -> Answer<'static, ()>;

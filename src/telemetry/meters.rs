@@ -18,8 +18,6 @@ use std::time::Duration;
 #[derive(Clone)]
 pub struct TopicMeters {
     received: Counter,
-    stale: Counter,
-    moves_unseen: Counter,
     ignored: Arc<[Counter]>,
     totals: Arc<Totals>,
 }
@@ -28,8 +26,6 @@ impl TopicMeters {
     pub fn new(source: &str, topic: Name, totals: &Arc<Totals>) -> Self {
         Self {
             received: metrics::counter!(EVENTS_RECEIVED, "source" => source.to_owned(), "topic" => topic.as_str()),
-            stale: metrics::counter!(EVENTS_STALE),
-            moves_unseen: metrics::counter!(MOVES_UNSEEN),
             ignored: IGNORED.iter().map(|reason| metrics::counter!(EVENTS_IGNORED, "reason" => *reason)).collect(),
             totals: totals.clone(),
         }
@@ -47,14 +43,6 @@ impl TopicMeters {
     /// Changes of entities, after routing and folding.
     pub fn rows(&self, rows: u64) {
         self.totals.add_rows(rows);
-    }
-    /// N2: changes whose write was skipped because their stamps were written before.
-    pub fn stale(&self, changes: u64) {
-        self.stale.increment(changes);
-    }
-    /// C5: an old half of a key change that was left alone because it did not compare.
-    pub fn move_unseen(&self) {
-        self.moves_unseen.increment(1);
     }
     /// C6: a record without data for us. A destructive one is told by `TableDestroyed` besides.
     pub fn ignored(&self, what: Ignored) {
@@ -92,6 +80,8 @@ pub struct StoreMeters {
     outcomes: Arc<[Counter]>,
     requests: Arc<[Histogram]>,
     cells: Counter,
+    stale: Counter,
+    moves_unseen: Counter,
     totals: Arc<Totals>,
 }
 
@@ -103,8 +93,18 @@ impl StoreMeters {
             outcomes: RowWriteOutcome::ALL.iter().map(outcome).collect(),
             requests: StoreOp::ALL.iter().map(request).collect(),
             cells: metrics::counter!(ROW_CELLS),
+            stale: metrics::counter!(EVENTS_STALE),
+            moves_unseen: metrics::counter!(MOVES_UNSEEN),
             totals: totals.clone(),
         }
+    }
+    /// N2: changes whose write was skipped because their stamps were written before.
+    pub fn stale(&self, changes: u64) {
+        self.stale.increment(changes);
+    }
+    /// C5: an old half of a key change that was left alone because it did not compare.
+    pub fn move_unseen(&self) {
+        self.moves_unseen.increment(1);
     }
     /// Acknowledged rows, and the cells in them.
     pub fn written(&self, rows: u64, cells: u64) {
@@ -219,11 +219,17 @@ impl ActorMeters {
             busy: metrics::gauge!(ACTOR_BUSY, "kind" => kind.label()),
         }
     }
-    /// One more actor of this kind, starting. It is counted until the guard is dropped.
-    pub fn started(&self) -> ActorGuard {
-        let guard = ActorGuard { states: self.states.clone(), state: ActorState::Starting };
-        guard.gauge().increment(1.0);
-        guard
+    /// How many actors of the kind are in each state.
+    pub fn states(&self, seen: impl Iterator<Item = ActorState>) {
+        let mut counts = [0_u64; ActorState::ALL.len()];
+        seen.for_each(|state| counts[state as usize] += 1);
+        for (state, count) in ActorState::ALL.into_iter().zip(counts) {
+            self.counts(state, count);
+        }
+    }
+    /// How many are in one state.
+    pub fn counts(&self, state: ActorState, count: u64) {
+        self.states[state as usize].set(count as f64);
     }
     /// Messages waiting in all mailboxes of the kind.
     pub fn mailbox_depth(&self, messages: u64) {
@@ -232,32 +238,6 @@ impl ActorMeters {
     /// Share of time spent working, 0 to 1.
     pub fn busy(&self, ratio: f64) {
         self.busy.set(ratio);
-    }
-}
-
-/// One actor's place among the counted states.
-pub struct ActorGuard {
-    states: Arc<[Gauge]>,
-    state: ActorState,
-}
-
-impl ActorGuard {
-    pub fn enter(&mut self, state: ActorState) {
-        self.gauge().decrement(1.0);
-        self.state = state;
-        self.gauge().increment(1.0);
-    }
-    pub fn state(&self) -> ActorState {
-        self.state
-    }
-    fn gauge(&self) -> &Gauge {
-        &self.states[self.state as usize]
-    }
-}
-
-impl Drop for ActorGuard {
-    fn drop(&mut self) {
-        self.gauge().decrement(1.0);
     }
 }
 

@@ -37,7 +37,7 @@ fn everything(totals: &Arc<Totals>) -> Vec<Box<dyn std::any::Any>> {
     topic_meters.received(3);
     topic_meters.changes(4);
     topic_meters.rows(5);
-    topic_meters.stale(1);
+    StoreMeters::new(totals).stale(1);
     topic_meters.move_unseen();
     topic_meters.ignored(Ignored::Heartbeat);
     let partition = PartitionMeters::new(topic());
@@ -65,7 +65,7 @@ fn everything(totals: &Arc<Totals>) -> Vec<Box<dyn std::any::Any>> {
     let actors = ActorMeters::new(ActorKind::Writer);
     actors.mailbox_depth(2);
     actors.busy(0.5);
-    let actor = actors.started();
+    actors.counts(ActorState::Running, 1);
     DeadLettered { partition: topic(), offset: 9, reason: BadReason::NotJson, detail: "d", again: false }.emit(totals);
     let next = AfterExit::RestartedAfter(second);
     ActorExited { kind: ActorKind::Writer, id: "writer-0", cause: "panicked", detail: "", next }.emit();
@@ -167,14 +167,14 @@ fn departed_series_disappear() {
 fn an_actor_is_counted_in_one_state() {
     let series = |state: &str| format!(r#"widerow_actor_state{{kind="sink",state="{state}"}}"#);
     measured(|metrics| {
-        let mut guard = ActorMeters::new(ActorKind::Sink).started();
+        let meters = ActorMeters::new(ActorKind::Sink);
         for state in ActorState::ALL {
-            guard.enter(state);
+            meters.states([state].into_iter());
             let text = metrics.render();
             let counted: f64 = ActorState::ALL.iter().filter_map(|s| value(&text, &series(s.label()))).sum();
             assert_eq!((value(&text, &series(state.label())), counted), (Some(1.0), 1.0), "{state:?}");
         }
-        drop(guard);
+        meters.states([].into_iter());
         assert_eq!(value(&metrics.render(), &series("failed")), Some(0.0));
     });
 }

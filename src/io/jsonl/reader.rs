@@ -88,10 +88,10 @@ impl Reader {
         for part in &mut self.shared.lock().parts {
             if part.is_read() && !part.gate.is_busy() && !part.ended_told {
                 part.ended_told = true;
-                ended.push(part.found.partition);
+                ended.push((part.found.partition, part.gate.reading()));
             }
         }
-        ended.into_iter().for_each(|partition| self.intake.ended(partition));
+        ended.into_iter().for_each(|(partition, reading)| self.intake.ended(partition, reading));
     }
 
     /// Waits for an answer or for a call of the engine.

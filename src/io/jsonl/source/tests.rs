@@ -69,7 +69,7 @@ impl Intake for Engine {
             let _ = answered.await;
         })
     }
-    fn ended(&self, partition: Partition) {
+    fn ended(&self, partition: Partition, _: Generation) {
         let _ = self.0.send(Call::Ended(partition));
     }
     fn revoked(&self, _: Vec<Partition>) -> Answer<'static, ()> {

@@ -1,0 +1,501 @@
+//! One Kafka (or file) partition: decodes, routes to entities, keeps the frontier.
+//!
+//! Keeps C7 (a bad record is kept, its offset closes), O1, O2, O4. Its restarts are the supervisor's: when tickets fail
+//! it ends, and a new generation reads from the frontier. Knows nothing of stores, queues or other partitions.
+
+use crate::domain::decode::{self, BadReason, BadRecord, DecodeSettings, Decoded, Ignored};
+use crate::domain::frontier::Frontier;
+use crate::domain::ids::{Epoch, Generation, Millis, NextOffset, Partition, RecordOffset};
+use crate::domain::record::Record;
+use crate::domain::restart::ExitReason;
+use crate::domain::retrial::Retrial;
+use crate::domain::route::{self, Origin, RouteSettings, RowChange};
+use crate::domain::schema::Schema;
+use crate::domain::steps::{self, Step};
+use crate::messages::control::{Drain, PausePartition, ResumePartition, Stop};
+use crate::messages::entity::{ApplyChanges, RowDirectory};
+use crate::messages::intake::{SourceEnded, TakeRecords};
+use crate::messages::observe::{ActorKind, ActorState, Observation, Observe, PartitionView};
+use crate::messages::ticket::{TicketHome, TicketsClosed};
+use crate::ports::ledger::{DeadLetter, Kept, Ledger};
+use crate::telemetry::{DeadLettered, TableDestroyed, TopicMeters, Totals};
+use actix::prelude::*;
+use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Records decoded and routed before the thread's other actors get a turn.
+const CHUNK_RECORDS_MAX: usize = 256;
+/// Between two tries to keep a dead letter.
+const LETTER_RETRY: Duration = Duration::from_millis(500);
+/// O4: how far settled records may run ahead of the frontier, in multiples of `in_flight`.
+const SPAN_FACTOR: usize = 8;
+
+/// What every partition of one source shares.
+pub struct PartitionSetup {
+    pub source: String,
+    pub decode: DecodeSettings,
+    pub route: RouteSettings,
+    /// C7 `on_bad_record: stop`.
+    pub stop_on_bad: bool,
+    pub in_flight: usize,
+    pub schema: Arc<Schema>,
+    pub directory: Arc<dyn RowDirectory>,
+    pub ledger: Arc<dyn Ledger>,
+    pub budget: Arc<dyn Budget>,
+    pub board: Arc<dyn CommitBoard>,
+    pub totals: Arc<Totals>,
+    pub clock: fn() -> Millis,
+}
+
+/// O4: the process-wide bound on bytes of open records.
+pub trait Budget: Send + Sync {
+    fn take(&self, bytes: usize);
+    fn give_back(&self, bytes: usize);
+    fn is_spent(&self) -> bool;
+}
+
+/// Where partitions note how far they are; the supervisor commits from it.
+pub trait CommitBoard: Send + Sync {
+    fn note(&self, partition: Partition, next: NextOffset);
+    fn committed(&self, partition: Partition) -> Option<NextOffset>;
+}
+
+/// One generation of one partition.
+pub struct PartitionLife {
+    pub partition: Partition,
+    pub generation: Generation,
+    /// Deliveries of other readings are not for this generation.
+    pub reading: Generation,
+    pub start: NextOffset,
+    pub partitions: u32,
+    pub epoch: Epoch,
+    pub thread: usize,
+    pub restarts: u64,
+    /// Kept over generations (O2).
+    pub retrial: Arc<Mutex<Retrial>>,
+    /// Where the actor leaves why it ends.
+    pub last_words: Arc<Mutex<Option<(ExitReason, String)>>>,
+}
+
+pub struct PartitionActor {
+    setup: Arc<PartitionSetup>,
+    life: PartitionLife,
+    home: Arc<TicketHome>,
+    frontier: Frontier,
+    backlog: VecDeque<Record>,
+    taken: Option<oneshot::Sender<()>>,
+    position: NextOffset,
+    high_watermark: Option<i64>,
+    ended: bool,
+    paused: Option<String>,
+    stopped: Option<String>,
+    draining: Vec<oneshot::Sender<u64>>,
+    drain_asked: bool,
+    continue_asked: bool,
+    handled: u64,
+    since: Millis,
+    last_progress: Millis,
+    last_error: Option<String>,
+    meters: TopicMeters,
+}
+
+impl PartitionActor {
+    /// `address` is the actor's own, so that tickets can report before it runs.
+    pub fn new(setup: Arc<PartitionSetup>, life: PartitionLife, tickets: Recipient<TicketsClosed>) -> Self {
+        let now = (setup.clock)();
+        Self {
+            home: TicketHome::new(life.generation, tickets),
+            frontier: Frontier::starting_at(life.start),
+            backlog: VecDeque::new(),
+            taken: None,
+            position: life.start,
+            high_watermark: None,
+            ended: false,
+            paused: None,
+            stopped: None,
+            draining: Vec::new(),
+            drain_asked: false,
+            continue_asked: false,
+            handled: 0,
+            since: now,
+            last_progress: now,
+            last_error: None,
+            meters: TopicMeters::new(&setup.source, life.partition.topic, &setup.totals),
+            setup,
+            life,
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        if self.paused.is_some() || self.stopped.is_some() || self.drain_asked {
+            return false;
+        }
+        let unsettled = self.frontier.unsettled();
+        if self.retrial(|r| r.is_alone()) {
+            return unsettled == 0;
+        }
+        // One record may always be open, so that a spent budget delays a partition and never stops it.
+        unsettled == 0
+            || (unsettled < self.setup.in_flight
+                && self.frontier.span() < self.setup.in_flight * SPAN_FACTOR
+                && !self.setup.budget.is_spent())
+    }
+
+    fn retrial<T>(&self, look: impl FnOnce(&mut Retrial) -> T) -> T {
+        look(&mut self.life.retrial.lock().unwrap_or_else(|e| e.into_inner()))
+    }
+
+    /// Takes from the backlog what the bounds allow, then lets the source go on.
+    fn advance(&mut self, ctx: &mut Context<Self>) {
+        let mut rows = RowBatch::default();
+        let mut taken = 0;
+        while taken < CHUNK_RECORDS_MAX && self.has_room() {
+            let Some(record) = self.backlog.pop_front() else { break };
+            taken += 1;
+            self.take_in(record, &mut rows, ctx);
+        }
+        rows.send(&*self.setup.directory);
+        if taken > 0 {
+            self.handled += taken as u64;
+            self.settle_front();
+        }
+        if self.backlog.is_empty() {
+            self.taken = None;
+        } else if taken == CHUNK_RECORDS_MAX && !self.continue_asked {
+            self.continue_asked = true;
+            ctx.notify(Continue);
+        }
+        self.answer_drain();
+    }
+
+    fn take_in(&mut self, record: Record, rows: &mut RowBatch, ctx: &mut Context<Self>) {
+        let (at, bytes) = (record.position, record.bytes());
+        if let Some(cause) = self.retrial(|r| r.condemned(at).map(str::to_owned)) {
+            let detail = format!("failed {} times alone: {cause}", crate::domain::retrial::FAILS_ALONE_MAX);
+            return self.bury(record, BadRecord::new(BadReason::Failed, detail), ctx);
+        }
+        let decoded = catch_unwind(AssertUnwindSafe(|| self.decode(&record)));
+        match decoded.unwrap_or_else(|panic| Err(BadRecord::new(BadReason::Panicked, panic_text(&*panic)))) {
+            Err(bad) => self.bury(record, bad, ctx),
+            Ok(changes) => {
+                steps::reached(Step::RecordDecoded);
+                if self.open(at, changes.len() as u32, bytes) {
+                    self.meters.rows(changes.len() as u64);
+                    rows.add(changes, at, &self.home);
+                }
+            }
+        }
+    }
+
+    fn decode(&self, record: &Record) -> Result<Vec<RowChange>, BadRecord> {
+        let changes = match decode::decode(record, &self.setup.decode, &self.setup.schema)? {
+            Decoded::Ignored(why) => {
+                self.ignore(why, record.offset);
+                return Ok(Vec::new());
+            }
+            Decoded::Changes(changes) => changes,
+        };
+        self.meters.changes(changes.len() as u64);
+        let origin = Origin {
+            partition: self.life.partition,
+            partitions: self.life.partitions,
+            epoch: self.life.epoch,
+            offset: record.offset,
+        };
+        route::route(&changes, &origin, &self.setup.route, &self.setup.schema)
+    }
+
+    /// C6: counted and settled; a truncated or dropped table is an alarm.
+    fn ignore(&self, why: Ignored, offset: i64) {
+        match why {
+            Ignored::Destructive { table } => TableDestroyed { partition: self.life.partition, offset, table }.emit(),
+            why => self.meters.ignored(why),
+        }
+    }
+
+    /// Opens the record's account. A position that does not rise is a delivery again within one generation, and is open
+    /// or settled already.
+    fn open(&mut self, at: RecordOffset, parts: u32, bytes: usize) -> bool {
+        self.position = NextOffset(self.position.0.max(at.0 + 1));
+        let opened = self.frontier.open(at, parts, bytes);
+        if opened && parts > 0 {
+            self.setup.budget.take(bytes);
+        }
+        opened
+    }
+
+    /// C7: keeps the record among the dead letters, then closes its offset; or stops here (`on_bad_record: stop`).
+    fn bury(&mut self, record: Record, bad: BadRecord, ctx: &mut Context<Self>) {
+        let (at, bytes) = (record.position, record.bytes());
+        self.last_error = Some(bad.to_string());
+        if self.setup.stop_on_bad {
+            let reason = format!("bad record at offset {}: {bad}", record.offset);
+            tracing::error!(partition = %self.life.partition, reason, "partition stopped");
+            self.stopped = Some(reason);
+            self.since = (self.setup.clock)();
+            self.backlog.push_front(record);
+            return;
+        }
+        if !self.open(at, 1, bytes) {
+            return;
+        }
+        let now = (self.setup.clock)();
+        let letter = DeadLetter {
+            id: format!("{}/{}/{}", record.partition.topic, record.partition.number, record.offset),
+            source: self.setup.source.clone(),
+            reason: bad.reason,
+            detail: bad.detail,
+            record,
+            first: now,
+            last: now,
+            deliveries: 1,
+            replayed: false,
+        };
+        self.keep_letter(letter, at, ctx);
+    }
+
+    fn keep_letter(&mut self, letter: DeadLetter, at: RecordOffset, ctx: &mut Context<Self>) {
+        let ledger = Arc::clone(&self.setup.ledger);
+        let keeping = async move {
+            let kept = ledger.keep_dead_letter(letter.clone()).await;
+            (kept, letter)
+        };
+        let settle = keeping.into_actor(self).map(move |(kept, letter), act, ctx| match kept {
+            Ok(kept) => {
+                steps::reached(Step::LetterKept);
+                let (offset, again) = (letter.record.offset, kept == Kept::Again);
+                let (reason, detail) = (letter.reason, letter.detail.as_str());
+                DeadLettered { partition: act.life.partition, offset, reason, detail, again }.emit(&act.setup.totals);
+                act.close(&[at]);
+                act.advance(ctx);
+            }
+            Err(fault) => {
+                // The offset stays open: a letter that cannot be kept is not lost, the partition waits.
+                act.last_error = Some(fault.to_string());
+                tracing::warn!(partition = %act.life.partition, %fault, "dead letter cannot be kept, trying again");
+                ctx.run_later(LETTER_RETRY, move |act, ctx| act.keep_letter(letter, at, ctx));
+            }
+        });
+        ctx.spawn(settle);
+    }
+
+    fn close(&mut self, settled: &[RecordOffset]) {
+        let before = self.frontier.bytes();
+        for at in settled {
+            self.frontier.settle(*at);
+        }
+        self.setup.budget.give_back(before - self.frontier.bytes());
+        self.settle_front();
+    }
+
+    fn settle_front(&mut self) {
+        let next = self.frontier.committable();
+        self.retrial(|r| r.passed(next));
+        self.setup.board.note(self.life.partition, next);
+        self.last_progress = (self.setup.clock)();
+    }
+
+    fn fail(&mut self, failed: &[RecordOffset], cause: &str, ctx: &mut Context<Self>) {
+        let highest = self.frontier.highest_taken();
+        self.retrial(|r| r.failed(failed, highest, cause));
+        let text = format!("{} open record(s) failed, first at {}: {cause}", failed.len(), failed.first().map_or(0, |f| f.0));
+        *self.life.last_words.lock().unwrap_or_else(|e| e.into_inner()) = Some((ExitReason::DownstreamGone, text));
+        ctx.stop();
+    }
+
+    fn answer_drain(&mut self) {
+        if self.drain_asked && self.frontier.unsettled() == 0 {
+            let left = self.backlog.len() as u64;
+            for asked in self.draining.drain(..) {
+                // The asker may have passed its deadline.
+                let _ = asked.send(left);
+            }
+        }
+    }
+
+    fn state(&self) -> (ActorState, String) {
+        if let Some(why) = &self.stopped {
+            return (ActorState::Stopped, why.clone());
+        }
+        if let Some(why) = &self.paused {
+            return (ActorState::Paused, why.clone());
+        }
+        if self.drain_asked {
+            return (ActorState::Draining, String::new());
+        }
+        let reason = if self.retrial(|r| r.is_alone()) { "one record at a time after failures (O2)" } else { "" };
+        (ActorState::Running, reason.to_owned())
+    }
+}
+
+impl Actor for PartitionActor {
+    type Context = Context<Self>;
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.setup.budget.give_back(self.frontier.bytes());
+    }
+}
+
+/// More of the backlog, after the thread's other actors had their turn.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Continue;
+
+impl Handler<Continue> for PartitionActor {
+    type Result = ();
+    fn handle(&mut self, _: Continue, ctx: &mut Self::Context) {
+        self.continue_asked = false;
+        self.advance(ctx);
+    }
+}
+
+impl Handler<TakeRecords> for PartitionActor {
+    type Result = ();
+    fn handle(&mut self, message: TakeRecords, ctx: &mut Self::Context) {
+        if message.delivery.reading != self.life.reading {
+            return;
+        }
+        let records = message.delivery.records;
+        self.high_watermark = message.delivery.high_watermark.or(self.high_watermark);
+        steps::reached(Step::RecordsTaken);
+        self.meters.received(records.len() as u64);
+        self.backlog.extend(records);
+        self.taken = Some(message.taken);
+        self.advance(ctx);
+    }
+}
+
+impl Handler<SourceEnded> for PartitionActor {
+    type Result = ();
+    fn handle(&mut self, message: SourceEnded, _: &mut Self::Context) {
+        self.ended |= message.reading == self.life.reading;
+    }
+}
+
+impl Handler<TicketsClosed> for PartitionActor {
+    type Result = ();
+    fn handle(&mut self, message: TicketsClosed, ctx: &mut Self::Context) {
+        if message.generation != self.life.generation {
+            return;
+        }
+        steps::reached(Step::TicketsClosed);
+        self.close(&message.settled);
+        if !message.failed.is_empty() {
+            let cause = message.cause.as_deref().unwrap_or("dropped without a verdict");
+            return self.fail(&message.failed, cause, ctx);
+        }
+        self.advance(ctx);
+    }
+}
+
+impl Handler<PausePartition> for PartitionActor {
+    type Result = ();
+    fn handle(&mut self, message: PausePartition, _: &mut Self::Context) {
+        self.paused = Some(message.reason);
+        self.since = (self.setup.clock)();
+    }
+}
+
+impl Handler<ResumePartition> for PartitionActor {
+    type Result = ();
+    fn handle(&mut self, _: ResumePartition, ctx: &mut Self::Context) {
+        self.paused = None;
+        self.stopped = None;
+        self.since = (self.setup.clock)();
+        self.advance(ctx);
+    }
+}
+
+impl Handler<Stop> for PartitionActor {
+    type Result = ();
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        *self.life.last_words.lock().unwrap_or_else(|e| e.into_inner()) = Some((ExitReason::Asked, String::new()));
+        ctx.stop();
+    }
+}
+
+impl Handler<Drain> for PartitionActor {
+    type Result = ResponseFuture<u64>;
+    fn handle(&mut self, _: Drain, _: &mut Self::Context) -> Self::Result {
+        let (done, answer) = oneshot::channel();
+        self.drain_asked = true;
+        self.draining.push(done);
+        self.answer_drain();
+        Box::pin(async move { answer.await.unwrap_or(0) })
+    }
+}
+
+impl Handler<Observe> for PartitionActor {
+    type Result = Observation;
+    fn handle(&mut self, _: Observe, _: &mut Self::Context) -> Observation {
+        let (state, reason) = self.state();
+        let now = (self.setup.clock)();
+        let committed = self.setup.board.committed(self.life.partition).unwrap_or(self.life.start);
+        let view = PartitionView {
+            source: self.setup.source.clone(),
+            topic: self.life.partition.topic.to_string(),
+            partition: self.life.partition.number,
+            generation: self.life.generation.0.to_string(),
+            position: self.position.0.to_string(),
+            committed: committed.0.to_string(),
+            high_watermark: self.high_watermark.map(|h| h.to_string()),
+            lag: self.high_watermark.map(|h| h.saturating_sub(self.frontier.committable().0).max(0) as u64),
+            open_tickets: self.frontier.unsettled() as u64,
+            open_bytes: self.frontier.bytes() as u64,
+            ended: self.ended && self.backlog.is_empty(),
+            paused: self.paused.clone().or_else(|| self.stopped.clone()),
+        };
+        Observation {
+            state,
+            reason,
+            since: self.since.0,
+            thread: self.life.thread,
+            depth: self.backlog.len() as u64,
+            in_flight: self.frontier.unsettled() as u64,
+            handled: self.handled,
+            restarts: self.life.restarts,
+            last_error: self.last_error.clone(),
+            last_progress: self.last_progress.0,
+            partition: Some(view),
+            ..Observation::new(
+                format!("partition:{}:{}", self.life.partition.topic, self.life.partition.number),
+                ActorKind::Partition,
+                now,
+            )
+        }
+    }
+}
+
+/// Changes of one chunk, grouped by row in order of first mention.
+#[derive(Default)]
+struct RowBatch {
+    rows: Vec<ApplyChanges>,
+    index: HashMap<crate::domain::ids::RowId, usize>,
+}
+
+impl RowBatch {
+    fn add(&mut self, changes: Vec<RowChange>, at: RecordOffset, home: &Arc<TicketHome>) {
+        for change in changes {
+            let slot = *self.index.entry(change.row.clone()).or_insert_with(|| {
+                self.rows.push(ApplyChanges { row: change.row.clone(), changes: Vec::with_capacity(1) });
+                self.rows.len() - 1
+            });
+            self.rows[slot].changes.push((change, home.ticket(at)));
+        }
+    }
+
+    fn send(self, directory: &dyn RowDirectory) {
+        for message in self.rows {
+            directory.apply(message);
+        }
+    }
+}
+
+/// A panic's own words.
+pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("panicked: {}", text.unwrap_or("without a message"))
+}

@@ -1,0 +1,293 @@
+//! One worker of a line: takes jobs, reads rows, builds documents, writes them under the row's version.
+//!
+//! Keeps J3 (the row is read after the job was taken), J7, J10, K1, K4, K5, V2 (version and data of one read), V5. One
+//! run is a batch: one take, one read, one write, one finish. Knows nothing of how a queue or a sink works.
+
+use super::backoff::Backoff;
+use super::delivery::{Delivery, Plan, Policy, Target};
+
+use crate::domain::fault::{Advice, Fault};
+use crate::domain::ids::{Millis, RowId};
+use crate::domain::line::Line;
+use crate::domain::schema::{RowKind, Schema};
+use crate::domain::steps::{self, Step};
+use crate::messages::control::{Drain, Stop};
+use crate::messages::observe::{ActorKind, ActorState, Observation, Observe};
+use crate::ports::queue::{Batch, JobQueue};
+use crate::ports::rows::RowStore;
+use crate::ports::sink::Sink;
+use crate::telemetry::{JobOutcome, LineMeters, StoreMeters, StoreOp};
+use actix::prelude::*;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// An idle worker looks again at least this often: due retries have no other bell.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// What the workers of one line share.
+pub struct SinkSetup {
+    pub line: Line,
+    pub kind: RowKind,
+    pub schema: Arc<Schema>,
+    pub queue: Arc<dyn JobQueue>,
+    pub rows: Arc<dyn RowStore>,
+    pub sink: Arc<dyn Sink>,
+    pub batch: usize,
+    pub policy: Policy,
+    pub lease: Duration,
+    /// K5's switch at run time.
+    pub skip_equal: Arc<AtomicBool>,
+    pub meters: LineMeters,
+    pub store_meters: StoreMeters,
+    pub clock: fn() -> Millis,
+}
+
+pub struct SinkActor {
+    setup: Arc<SinkSetup>,
+    worker: usize,
+    thread: usize,
+    restarts: u64,
+    state: ActorState,
+    since: Millis,
+    in_flight: u64,
+    handled: u64,
+    backoff: Backoff,
+    last_error: Option<String>,
+    last_progress: Millis,
+    busy: Duration,
+    looked: Instant,
+    draining: Vec<oneshot::Sender<u64>>,
+}
+
+/// How one run ended.
+struct Ran {
+    jobs: u64,
+    /// A side that does not answer: the line waits (J7).
+    waiting_for: Option<Fault>,
+    took: Duration,
+}
+
+impl SinkActor {
+    pub fn new(setup: Arc<SinkSetup>, worker: usize, thread: usize, restarts: u64) -> Self {
+        let now = (setup.clock)();
+        Self {
+            setup,
+            worker,
+            thread,
+            restarts,
+            state: ActorState::Running,
+            since: now,
+            in_flight: 0,
+            handled: 0,
+            backoff: Backoff::default(),
+            last_error: None,
+            last_progress: now,
+            busy: Duration::ZERO,
+            looked: Instant::now(),
+            draining: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, ctx: &mut Context<Self>) {
+        if !self.draining.is_empty() {
+            return super::answer_all(&mut self.draining);
+        }
+        let setup = Arc::clone(&self.setup);
+        let taking = async move {
+            let taken = setup.queue.take(setup.line.name, setup.batch).await;
+            if matches!(&taken, Ok(batch) if batch.jobs.is_empty()) {
+                // Elapsed is as good as rung: look again.
+                let _ = tokio::time::timeout(LOOK_AGAIN, setup.queue.wait(setup.line.name)).await;
+            }
+            taken
+        };
+        let taken = taking.into_actor(self).map(|taken, act, ctx| match taken {
+            Ok(batch) => act.run(batch, ctx),
+            Err(fault) => act.wait_for(&fault, ctx),
+        });
+        ctx.spawn(taken);
+    }
+
+    fn run(&mut self, batch: Batch, ctx: &mut Context<Self>) {
+        self.setup.meters.jobs(JobOutcome::Parked, batch.parked);
+        self.setup.meters.jobs(JobOutcome::Dropped, batch.dropped);
+        if batch.jobs.is_empty() {
+            return ctx.notify(Next);
+        }
+        self.in_flight = batch.jobs.len() as u64;
+        let setup = Arc::clone(&self.setup);
+        let running = async move { deliver(&setup, batch).await };
+        let ran = running.into_actor(self).map(|ran, act, ctx| {
+            act.in_flight = 0;
+            act.handled += ran.jobs;
+            act.busy += ran.took;
+            act.last_progress = (act.setup.clock)();
+            match ran.waiting_for {
+                Some(fault) => act.wait_for(&fault, ctx),
+                None => {
+                    act.enter(ActorState::Running);
+                    act.backoff.reset();
+                    ctx.notify(Next);
+                }
+            }
+        });
+        ctx.spawn(ran);
+    }
+
+    fn wait_for(&mut self, fault: &Fault, ctx: &mut Context<Self>) {
+        let after = self.backoff.next();
+        crate::telemetry::WaitingFor { fault, attempts: self.backoff.tries(), after }.emit();
+        self.last_error = Some(fault.to_string());
+        self.enter(ActorState::BackingOff);
+        ctx.run_later(after, |act, ctx| {
+            act.backoff.waited();
+            act.take(ctx);
+        });
+    }
+
+    fn enter(&mut self, state: ActorState) {
+        if self.state != state {
+            self.state = state;
+            self.since = (self.setup.clock)();
+        }
+    }
+}
+
+/// One run of a batch of jobs under their leases.
+async fn deliver(setup: &SinkSetup, batch: Batch) -> Ran {
+    let started = Instant::now();
+    let jobs = batch.jobs.len() as u64;
+    steps::reached(Step::JobTaken);
+    let leases: Vec<_> = batch.jobs.iter().map(|j| (j.key.clone(), j.lease)).collect();
+    let mut delivery = Delivery::new(batch.jobs, setup.policy);
+    let working = async {
+        let ids = delivery.rows(setup.line.kind);
+        match read(setup, ids).await {
+            Err(fault) => delivery.unreadable(&fault, (setup.clock)()),
+            Ok(rows) => {
+                steps::reached(Step::RowRead);
+                let skip = setup.skip_equal.load(Ordering::Relaxed);
+                let target = Target { line: &setup.line, kind: &setup.kind, schema: &setup.schema, skip };
+                let plan = delivery.plan(&rows, &target, (setup.clock)());
+                write(setup, &mut delivery, plan).await;
+            }
+        }
+    };
+    keep_leases(setup, leases, working).await;
+    let mut waiting_for = delivery.waiting_for().cloned();
+    match setup.queue.finish(delivery.finishes()).await {
+        Ok(settled) => {
+            steps::reached(Step::JobFinished);
+            delivery.tell(&settled, &setup.meters);
+        }
+        Err(fault) => {
+            // The leases run out and the jobs come again: a run may be repeated (J10).
+            if !matches!(fault.advice(), Advice::Wait | Advice::SlowDown) {
+                tracing::error!(line = %setup.line.name, %fault, "queue refuses verdicts, the jobs come again");
+            }
+            waiting_for = Some(fault);
+        }
+    }
+    Ran { jobs, waiting_for, took: started.elapsed() }
+}
+
+async fn read(setup: &SinkSetup, ids: Vec<RowId>) -> Result<Vec<Option<crate::domain::row::WideRow>>, Fault> {
+    let started = Instant::now();
+    let rows = setup.rows.read(ids).await;
+    setup.store_meters.request(StoreOp::Read, started.elapsed());
+    rows
+}
+
+async fn write(setup: &SinkSetup, delivery: &mut Delivery, plan: Plan) {
+    if plan.writes.is_empty() {
+        return;
+    }
+    steps::reached(Step::DocumentBuilt);
+    let started = Instant::now();
+    let outcomes = setup.sink.write(plan.writes).await;
+    setup.meters.request(started.elapsed());
+    steps::reached(Step::DocumentWritten);
+    delivery.written(&plan.jobs, outcomes, (setup.clock)());
+}
+
+/// Progress keeps the leases: they are extended while the work goes on, and no longer.
+async fn keep_leases<F: Future<Output = ()>>(
+    setup: &SinkSetup,
+    leases: Vec<(crate::domain::job::JobKey, crate::domain::job::Lease)>,
+    working: F,
+) {
+    let mut working = std::pin::pin!(working);
+    let mut ticks = tokio::time::interval(setup.lease / 3);
+    ticks.tick().await;
+    loop {
+        tokio::select! {
+            () = &mut working => return,
+            _ = ticks.tick() => {
+                if let Err(fault) = setup.queue.extend(leases.clone()).await {
+                    tracing::warn!(line = %setup.line.name, %fault, "leases cannot be extended");
+                }
+            }
+        }
+    }
+}
+
+impl Actor for SinkActor {
+    type Context = Context<Self>;
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.take(ctx);
+    }
+}
+
+/// The next batch, after the thread's other actors had their turn.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Next;
+
+impl Handler<Next> for SinkActor {
+    type Result = ();
+    fn handle(&mut self, _: Next, ctx: &mut Self::Context) {
+        self.take(ctx);
+    }
+}
+
+impl Handler<Drain> for SinkActor {
+    type Result = ResponseFuture<u64>;
+    fn handle(&mut self, _: Drain, _: &mut Self::Context) -> Self::Result {
+        let (done, answer) = oneshot::channel();
+        self.enter(ActorState::Draining);
+        self.draining.push(done);
+        Box::pin(async move { answer.await.unwrap_or(0) })
+    }
+}
+
+impl Handler<Stop> for SinkActor {
+    type Result = ();
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
+impl Handler<Observe> for SinkActor {
+    type Result = Observation;
+    fn handle(&mut self, _: Observe, _: &mut Self::Context) -> Observation {
+        let looked = std::mem::replace(&mut self.looked, Instant::now()).elapsed();
+        let busy = std::mem::take(&mut self.busy).as_secs_f64() / looked.as_secs_f64().max(1e-9);
+        let backing_off = self.state == ActorState::BackingOff;
+        Observation {
+            state: self.state,
+            reason: self.last_error.clone().filter(|_| backing_off).unwrap_or_default(),
+            since: self.since.0,
+            thread: self.thread,
+            in_flight: self.in_flight,
+            handled: self.handled,
+            busy: busy.min(1.0),
+            blocked: if backing_off { 1.0 } else { 0.0 },
+            restarts: self.restarts,
+            last_error: self.last_error.clone(),
+            last_progress: self.last_progress.0,
+            ..Observation::new(format!("sink:{}:{}", self.setup.line.name, self.worker), ActorKind::Sink, self.since)
+        }
+    }
+}

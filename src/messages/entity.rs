@@ -1,0 +1,72 @@
+//! From a partition to the entity of a row.
+
+use super::ticket::Ticket;
+use crate::domain::ids::{Millis, RowId};
+use crate::domain::route::RowChange;
+use actix::dev::Message;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+
+/// All changes of one row in one polled batch, in record order, each with its ticket.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct ApplyChanges {
+    pub row: RowId,
+    pub changes: Vec<(RowChange, Ticket)>,
+}
+
+/// Finds, or spawns, the entity of a row and hands the message over, all under one guard.
+pub trait RowDirectory: Send + Sync {
+    fn apply(&self, message: ApplyChanges);
+}
+
+/// What an entity shows of itself while it lives: the directory looks, nobody asks, so idle entities cost nothing.
+#[derive(Debug, Default)]
+pub struct EntityPulse {
+    /// Messages handled; equal to those sent means that none is on its way.
+    handled: AtomicU64,
+    /// Nothing in hand.
+    idle: AtomicBool,
+    /// Worked since somebody last looked (second chance of the least-recently-used order).
+    recent: AtomicBool,
+    /// When it last worked, in ms since 1970.
+    last: AtomicI64,
+    bytes: AtomicUsize,
+}
+
+impl EntityPulse {
+    /// The entity's side: one message handled.
+    pub fn beat(&self, now: Millis, idle: bool, bytes: usize) {
+        self.handled.fetch_add(1, Ordering::Relaxed);
+        self.show(now, idle, bytes);
+    }
+    /// The entity's side: something else changed.
+    pub fn show(&self, now: Millis, idle: bool, bytes: usize) {
+        self.recent.store(true, Ordering::Relaxed);
+        self.last.store(now.0, Ordering::Relaxed);
+        self.bytes.store(bytes, Ordering::Relaxed);
+        // Last, so that who sees it idle sees the rest as well.
+        self.idle.store(idle, Ordering::Release);
+    }
+    /// Nothing in hand and nothing of `sent` still on its way.
+    pub fn is_at_rest(&self, sent: u64) -> bool {
+        self.idle.load(Ordering::Acquire) && self.handled.load(Ordering::Relaxed) == sent
+    }
+    pub fn take_recent(&self) -> bool {
+        self.recent.swap(false, Ordering::Relaxed)
+    }
+    pub fn last(&self) -> Millis {
+        Millis(self.last.load(Ordering::Relaxed))
+    }
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+    pub fn is_idle(&self) -> bool {
+        self.idle.load(Ordering::Relaxed)
+    }
+}
+
+/// An entity's own line to the directory.
+pub trait EntityKeeper: Send + Sync {
+    /// The entity is gone, `panicked` or not.
+    fn left(&self, row: &RowId, life: u64, panicked: bool);
+}

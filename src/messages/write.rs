@@ -1,0 +1,47 @@
+//! Between an entity and the writer.
+
+use crate::domain::fault::{Fault, FaultKind};
+use crate::ports::rows::{CheckedWrite, RowWrite, WriteOutcome};
+use actix::dev::{Message, Recipient};
+
+/// One row's merged changes. Sender: an entity with nothing else in flight (N1).
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct WriteRow {
+    pub write: RowWrite,
+    pub reply: WriteReply,
+}
+
+/// The answer to [`WriteRow`].
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct RowWritten {
+    pub outcome: WriteOutcome,
+}
+
+/// Where the answer goes; dropped unanswered it says that the outcome is unknown.
+pub struct WriteReply(Option<Recipient<RowWritten>>);
+
+impl WriteReply {
+    pub fn to(entity: Recipient<RowWritten>) -> Self {
+        Self(Some(entity))
+    }
+    pub fn answer(mut self, outcome: WriteOutcome) {
+        if let Some(entity) = self.0.take() {
+            entity.do_send(RowWritten { outcome });
+        }
+    }
+}
+
+impl Drop for WriteReply {
+    fn drop(&mut self) {
+        if let Some(entity) = self.0.take() {
+            let fault = Fault::new(FaultKind::Unreachable, "writer", "went away before it answered");
+            entity.do_send(RowWritten { outcome: Err(fault) });
+        }
+    }
+}
+
+/// C5: a conditional write an entity asks for after it has read the row.
+#[derive(Clone, Debug)]
+pub struct MoveWrite(pub CheckedWrite);

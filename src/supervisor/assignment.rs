@@ -1,0 +1,180 @@
+//! Partitions as the sources hand them out: one actor each, generations, rewinds, leaving.
+//!
+//! Keeps O2 (a failed generation goes on from the frontier under a new one) and O3 (leaving drains and commits first).
+//! The intake door is what sources call; it runs on their threads and only passes on.
+
+use super::care::{Care, PARTITION_POLICY};
+use super::shared::{Board, Routes};
+use super::threads::Threads;
+use super::watch::spawn_watched;
+use crate::actors::partition::{PartitionActor, PartitionLife, PartitionSetup};
+use crate::domain::fault::Fault;
+use crate::domain::ids::{Generation, Millis, Partition};
+use crate::domain::retrial::Retrial;
+use crate::messages::control::{ActorExited, ActorId, PausePartition};
+use crate::messages::intake::{SourceEnded, TakeRecords};
+use crate::ports::Answer;
+use crate::ports::source::{Assigned, Delivery, Intake, SourceControl};
+use crate::telemetry::{PartitionMeters, PartitionRewound, PartitionStarted};
+use actix::prelude::*;
+use std::sync::{Arc, Mutex};
+use tokio::sync::oneshot;
+
+/// One partition of this node.
+pub struct PartitionSlot {
+    pub source: usize,
+    pub assigned: Assigned,
+    pub care: Care,
+    pub address: Option<Addr<PartitionActor>>,
+    /// An operator's pause outlives restarts.
+    pub paused: Option<String>,
+    pub meters: Option<PartitionMeters>,
+    generation: Generation,
+    reading: Generation,
+    retrial: Arc<Mutex<Retrial>>,
+}
+
+impl PartitionSlot {
+    pub fn new(source: usize, assigned: Assigned, thread: usize, now: Millis) -> Self {
+        Self {
+            source,
+            care: Care::new(ActorId::Partition(assigned.partition), thread, PARTITION_POLICY, now),
+            assigned,
+            address: None,
+            paused: None,
+            meters: None,
+            generation: Generation(0),
+            reading: Generation(0),
+            retrial: Arc::default(),
+        }
+    }
+
+    /// Starts the next generation: the first where the source begins, later ones at the frontier, after a rewind.
+    pub fn start(&mut self, hall: &Hall, setup: Arc<PartitionSetup>, control: Option<&Arc<dyn SourceControl>>) {
+        let partition = self.assigned.partition;
+        self.generation = self.generation.next();
+        let start = hall.board.settled(partition).unwrap_or(self.assigned.start);
+        if let Some(control) = control {
+            self.reading = control.rewind(partition, start);
+            PartitionRewound { partition, generation: self.generation, to: start, why: &self.care.reason }.emit();
+        } else {
+            PartitionStarted { partition, generation: self.generation, start }.emit();
+        }
+        let life = self.care.begin(hall.now());
+        let settings = PartitionLife {
+            partition,
+            generation: self.generation,
+            reading: self.reading,
+            start,
+            partitions: self.assigned.partitions,
+            epoch: self.assigned.epoch,
+            thread: self.care.thread,
+            restarts: self.care.restarts(),
+            retrial: Arc::clone(&self.retrial),
+            last_words: Arc::clone(&self.care.last_words),
+        };
+        let address = spawn_watched(
+            &hall.threads.at(self.care.thread),
+            self.care.id.clone(),
+            life,
+            Arc::clone(&self.care.last_words),
+            hall.exits.clone(),
+            move |ctx| PartitionActor::new(setup, settings, ctx.address().recipient()),
+        );
+        if let Some(reason) = &self.paused {
+            address.do_send(PausePartition { reason: reason.clone() });
+        }
+        hall.routes.point(partition, address.clone().recipient(), address.clone().recipient());
+        self.address = Some(address);
+    }
+
+    /// An operator wants a fresh try: what was counted against records is forgiven.
+    pub fn forgive(&self) {
+        self.retrial.lock().unwrap_or_else(|e| e.into_inner()).forgive();
+    }
+}
+
+/// What starting an actor takes.
+pub struct Hall {
+    pub threads: Arc<Threads>,
+    pub board: Arc<Board>,
+    pub routes: Arc<Routes>,
+    pub exits: Recipient<ActorExited>,
+    pub clock: fn() -> Millis,
+}
+
+impl Hall {
+    pub fn now(&self) -> Millis {
+        (self.clock)()
+    }
+}
+
+/// New partitions from a source; answered when their actors run.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct PartitionsAssigned {
+    pub source: String,
+    pub partitions: Vec<Assigned>,
+    pub done: oneshot::Sender<()>,
+}
+
+/// Partitions leave; answered when they are drained and committed, or the deadline has passed.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct PartitionsRevoked {
+    pub partitions: Vec<Partition>,
+    pub done: oneshot::Sender<()>,
+}
+
+/// A source cannot go on with a partition, or at all.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct SourceFailed {
+    pub source: String,
+    pub partition: Option<Partition>,
+    pub fault: Fault,
+}
+
+/// The door sources call.
+pub struct IntakeDoor {
+    pub source: String,
+    pub routes: Arc<Routes>,
+    pub assigned: Recipient<PartitionsAssigned>,
+    pub revoked: Recipient<PartitionsRevoked>,
+    pub failed: Recipient<SourceFailed>,
+}
+
+impl Intake for IntakeDoor {
+    fn assigned(&self, source: &str, partitions: Vec<Assigned>) -> Answer<'static, ()> {
+        let (done, answer) = oneshot::channel();
+        self.assigned.do_send(PartitionsAssigned { source: source.to_owned(), partitions, done });
+        // A dropped answer means that the node is ending: the source goes on to its own stop.
+        Box::pin(async move { drop(answer.await) })
+    }
+
+    fn deliver(&self, delivery: Delivery) -> Answer<'static, ()> {
+        let Some(partition) = self.routes.records(delivery.partition) else {
+            // Between two generations: the rewind reads these records again.
+            return Box::pin(std::future::ready(()));
+        };
+        let (taken, answer) = oneshot::channel();
+        partition.do_send(TakeRecords { delivery, taken });
+        Box::pin(async move { drop(answer.await) })
+    }
+
+    fn ended(&self, partition: Partition, reading: Generation) {
+        if let Some(route) = self.routes.ended(partition) {
+            route.do_send(SourceEnded { reading });
+        }
+    }
+
+    fn revoked(&self, partitions: Vec<Partition>) -> Answer<'static, ()> {
+        let (done, answer) = oneshot::channel();
+        self.revoked.do_send(PartitionsRevoked { partitions, done });
+        Box::pin(async move { drop(answer.await) })
+    }
+
+    fn failed(&self, partition: Option<Partition>, fault: Fault) {
+        self.failed.do_send(SourceFailed { source: self.source.clone(), partition, fault });
+    }
+}

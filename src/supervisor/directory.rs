@@ -1,0 +1,234 @@
+//! Row key → entity: look-up, spawn on miss and send under one guard; passivation under the same guard.
+//!
+//! Keeps N3's bounds (count, bytes, idleness; least recently used first, by a clock hand) and the promise that no message
+//! is lost between an entity's last rest and its end: it leaves only when all that was sent to it is handled.
+
+use super::threads::Threads;
+use crate::actors::entity::{EntityActor, EntitySetup};
+use crate::domain::ids::{Millis, Name, RowId};
+use crate::messages::entity::{ApplyChanges, EntityKeeper, EntityPulse, RowDirectory};
+use actix::prelude::*;
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// Entities looked at for passivation per spawn past the bound.
+const LOOKS_PER_SPAWN: usize = 8;
+
+/// What the directory may hold (N3).
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    pub entities_max: usize,
+    pub bytes_max: usize,
+    pub idle_max: Duration,
+}
+
+struct Live {
+    address: Addr<EntityActor>,
+    life: u64,
+    sent: u64,
+    pulse: Arc<EntityPulse>,
+}
+
+/// What was counted since the start.
+#[derive(Debug, Default)]
+pub struct DirectoryCounts {
+    pub spawned: AtomicU64,
+    pub passivated: AtomicU64,
+    pub panicked: AtomicU64,
+}
+
+/// Setups by thread, then by row kind.
+type Setups = Vec<HashMap<Name, Arc<EntitySetup>>>;
+
+pub struct EntityDirectory {
+    live: DashMap<RowId, Live, BuildHasherDefault<RowHasher>>,
+    threads: Arc<Threads>,
+    setups: RwLock<Setups>,
+    /// The clock hand's order: each live entity once.
+    order: Mutex<VecDeque<(RowId, u64)>>,
+    bounds: Bounds,
+    lives: AtomicU64,
+    bytes: AtomicUsize,
+    pub counts: DirectoryCounts,
+}
+
+impl EntityDirectory {
+    pub fn new(threads: Arc<Threads>, bounds: Bounds) -> Arc<Self> {
+        Arc::new(Self {
+            live: DashMap::default(),
+            threads,
+            setups: RwLock::default(),
+            order: Mutex::default(),
+            bounds,
+            lives: AtomicU64::new(0),
+            bytes: AtomicUsize::new(0),
+            counts: DirectoryCounts::default(),
+        })
+    }
+
+    /// Gives the directory what its entities are made of. They point back here, so [`EntityDirectory::close`] parts them.
+    pub fn open(&self, setups: Setups) {
+        *self.setups.write().unwrap_or_else(|e| e.into_inner()) = setups;
+    }
+
+    pub fn close(&self) {
+        self.live.clear();
+        self.setups.write().unwrap_or_else(|e| e.into_inner()).clear();
+    }
+
+    pub fn len(&self) -> usize {
+        self.live.len()
+    }
+    pub fn is_empty(&self) -> bool {
+        self.live.is_empty()
+    }
+    /// About how many bytes live entities held when last swept.
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Live entities at rest, and at work.
+    pub fn states(&self) -> (u64, u64) {
+        let idle = self.live.iter().filter(|e| e.pulse.is_idle()).count();
+        (idle as u64, (self.live.len() - idle.min(self.live.len())) as u64)
+    }
+
+    /// One entity's pulse: whether it is at rest, bytes, messages sent to it, when it last worked.
+    pub fn look(&self, row: &RowId) -> Option<(bool, usize, u64, Millis)> {
+        self.live.get(row).map(|e| (e.pulse.is_idle(), e.pulse.bytes(), e.sent, e.pulse.last()))
+    }
+
+    /// N3: nothing remembered of any row is trusted any more; entities at rest go, the others when they rest.
+    pub fn forget_all(&self) {
+        self.sweep_where(|_| true);
+    }
+
+    /// A stuck thread's entities are left to it: new ones take their rows, and what the old ones still say is late.
+    pub fn abandon(&self, place: usize) {
+        let count = self.threads.count();
+        self.live.retain(|row, _| place_of(row) as usize % count != place);
+    }
+
+    /// Lets go what rested too long, or is too much. Called every second or so.
+    pub fn sweep(&self, now: Millis) {
+        let held: usize = self.live.iter().map(|e| e.pulse.bytes()).sum();
+        self.bytes.store(held, Ordering::Relaxed);
+        let over = held > self.bounds.bytes_max;
+        let idle_max = self.bounds.idle_max.as_millis() as i64;
+        self.sweep_where(|pulse| over || now.since(pulse.last()) > idle_max);
+    }
+
+    fn sweep_where(&self, goes: impl Fn(&EntityPulse) -> bool) {
+        let rounds = self.order.lock().unwrap_or_else(|e| e.into_inner()).len();
+        for _ in 0..rounds {
+            if !self.look_at_next(|pulse| goes(pulse)) {
+                break;
+            }
+        }
+    }
+
+    /// Moves the clock hand by one. `false` at an empty clock.
+    fn look_at_next(&self, goes: impl Fn(&EntityPulse) -> bool) -> bool {
+        let Some((row, life)) = self.order.lock().unwrap_or_else(|e| e.into_inner()).pop_front() else { return false };
+        let removed = self.live.remove_if(&row, |_, e| e.life == life && e.pulse.is_at_rest(e.sent) && goes(&e.pulse)).is_some();
+        if removed {
+            self.counts.passivated.fetch_add(1, Ordering::Relaxed);
+        } else if self.live.get(&row).is_some_and(|e| e.life == life) {
+            self.order.lock().unwrap_or_else(|e| e.into_inner()).push_back((row, life));
+        }
+        true
+    }
+
+    fn make_room(&self) {
+        let mut looks = 0;
+        while self.live.len() > self.bounds.entities_max && looks < LOOKS_PER_SPAWN {
+            // Second chance: what worked since the hand last came by stays for one more round.
+            self.look_at_next(|pulse| !pulse.take_recent());
+            looks += 1;
+        }
+    }
+
+    fn spawn(&self, row: &RowId) -> Option<Live> {
+        let life = self.lives.fetch_add(1, Ordering::Relaxed);
+        let place = place_of(row) as usize % self.threads.count();
+        let setup = {
+            let setups = self.setups.read().unwrap_or_else(|e| e.into_inner());
+            Arc::clone(setups.get(place)?.get(&row.kind)?)
+        };
+        let pulse = Arc::new(EntityPulse::default());
+        let (its_row, its_pulse) = (row.clone(), Arc::clone(&pulse));
+        let address =
+            EntityActor::start_in_arbiter(&self.threads.at(place), move |_| EntityActor::new(setup, its_row, life, its_pulse));
+        self.counts.spawned.fetch_add(1, Ordering::Relaxed);
+        self.order.lock().unwrap_or_else(|e| e.into_inner()).push_back((row.clone(), life));
+        Some(Live { address, life, sent: 0, pulse })
+    }
+}
+
+impl RowDirectory for EntityDirectory {
+    fn apply(&self, message: ApplyChanges) {
+        let mut spawned = false;
+        match self.live.entry(message.row.clone()) {
+            Entry::Occupied(mut held) => {
+                if !held.get().address.connected() {
+                    // It panicked and its farewell is still on the way.
+                    let Some(fresh) = self.spawn(&message.row) else { return };
+                    held.insert(fresh);
+                }
+                let live = held.get_mut();
+                live.sent += 1;
+                live.address.do_send(message);
+            }
+            Entry::Vacant(vacant) => {
+                // Without setups the process is closing: the message drops and its tickets fail.
+                let Some(mut fresh) = self.spawn(&message.row) else { return };
+                spawned = true;
+                fresh.sent += 1;
+                fresh.address.do_send(message);
+                vacant.insert(fresh);
+            }
+        }
+        if spawned {
+            self.make_room();
+        }
+    }
+}
+
+impl EntityKeeper for EntityDirectory {
+    fn left(&self, row: &RowId, life: u64, panicked: bool) {
+        if panicked {
+            self.counts.panicked.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(%row, "entity panicked, its records are read again");
+        }
+        self.live.remove_if(row, |_, e| e.life == life);
+    }
+}
+
+fn place_of(row: &RowId) -> u64 {
+    let mut hasher = RowHasher::default();
+    row.hash(&mut hasher);
+    hasher.finish() >> 32
+}
+
+/// xxh3 over the key's bytes: the map's own hash, and the thread an entity lives on.
+#[derive(Default)]
+pub struct RowHasher(u64);
+impl Hasher for RowHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = xxh3_64_with_seed(bytes, self.0);
+    }
+    // Names hash by their number, and a key's end mark tells nothing.
+    fn write_u32(&mut self, number: u32) {
+        self.0 ^= u64::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+    fn write_u8(&mut self, _: u8) {}
+}

@@ -1,0 +1,401 @@
+//! What the supervisor answers, and what it does by itself from time to time.
+
+use super::assignment::{IntakeDoor, PartitionSlot, PartitionsAssigned, PartitionsRevoked, SourceFailed};
+use super::crew::{CrewSlot, Handle};
+use super::{SILENCE_MAX, Supervisor, commit};
+use crate::domain::health::{ActorKind, ActorState};
+use crate::domain::ids::Partition;
+use crate::domain::restart::ExitReason;
+use crate::messages::control::{
+    ActorExited, ActorId, Command, CommandError, Drain, EntityCounts, ExitSeen, LookAround, PausePartition, Picture,
+    ResumePartition, Stop,
+};
+use crate::messages::observe::{Observation, Observe};
+use crate::ports::source::Intake;
+use crate::telemetry::{ActorMeters, LaneMeters, PartitionMeters};
+use actix::prelude::*;
+use futures_util::future::join_all;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long an actor may take to show itself.
+const SHOW: Duration = Duration::from_millis(500);
+/// Exits shown in a picture.
+const EXITS_SHOWN: usize = 50;
+/// Ticks between two looks at everybody's progress, and between two tendings of the queue.
+const LOOK_TICKS: u64 = 20;
+const TEND_TICKS: u64 = 4;
+
+impl Supervisor {
+    pub(super) fn start_sources(&mut self, ctx: &mut Context<Self>) {
+        for slot in &mut self.sources {
+            let Some(source) = slot.source.take() else { continue };
+            let address = ctx.address();
+            let door: Arc<dyn Intake> = Arc::new(IntakeDoor {
+                source: slot.name.clone(),
+                routes: Arc::clone(&self.hall.routes),
+                assigned: address.clone().recipient(),
+                revoked: address.clone().recipient(),
+                failed: address.recipient(),
+            });
+            match source.start(door) {
+                Ok(control) => slot.control = Some(control),
+                Err(fault) => {
+                    tracing::error!(source = slot.name, %fault, "source cannot start");
+                    slot.failed = Some(fault.to_string());
+                }
+            }
+        }
+    }
+
+    pub(super) fn tick(&mut self, ctx: &mut Context<Self>) {
+        self.ticks += 1;
+        if self.draining {
+            return;
+        }
+        self.commit(ctx);
+        for place in self.hall.threads.silent(SILENCE_MAX) {
+            self.replace_thread(place, ctx);
+        }
+        if self.ticks.is_multiple_of(TEND_TICKS) {
+            self.tend(ctx);
+            self.directory.sweep(self.hall.now());
+        }
+        if self.ticks.is_multiple_of(LOOK_TICKS) {
+            self.look_for_stuck(ctx);
+            self.measure_lanes(ctx);
+        }
+    }
+
+    /// A thread that no longer beats: everything on it starts anew elsewhere, under new generations (4.4).
+    fn replace_thread(&mut self, place: usize, ctx: &mut Context<Self>) {
+        tracing::error!(thread = place, silence_s = SILENCE_MAX.as_secs(), "actor thread is stuck, its actors start anew");
+        self.hall.threads.replace(place);
+        self.directory.abandon(place);
+        let on_it = |care: &super::care::Care| care.thread == place && care.state == ActorState::Running;
+        let partitions = self.partitions.values().filter(|s| on_it(&s.care)).map(|s| (s.care.id.clone(), s.care.life));
+        let crew = self.crew.iter().filter(|s| on_it(&s.care)).map(|s| (s.care.id.clone(), s.care.life));
+        let stuck: Vec<_> = partitions.chain(crew).collect();
+        for (id, life) in stuck {
+            let cause = format!("its thread was silent for {} s", SILENCE_MAX.as_secs());
+            self.exited(&ActorExited { id, life, exit: ExitReason::Stuck, cause }, ctx);
+        }
+    }
+
+    /// Who has work in hand and finishes nothing is stuck, though its thread may beat.
+    fn look_for_stuck(&mut self, ctx: &mut Context<Self>) {
+        let looked = self.observe_all();
+        ctx.spawn(looked.into_actor(self).map(|seen, act, ctx| {
+            act.measure_actors(&seen);
+            let now = act.hall.now();
+            for (id, life, seen) in seen {
+                let Some(seen) = seen else { continue };
+                // A partition waits for others; only who calls a store itself can hang in a call.
+                let calls = !matches!(id, ActorId::Partition(_));
+                let silent = now.0 - seen.last_progress > SILENCE_MAX.as_millis() as i64;
+                if calls && silent && seen.in_flight > 0 && seen.state == ActorState::Running {
+                    let cause = format!("{} in hand and nothing finished for {} s", seen.in_flight, SILENCE_MAX.as_secs());
+                    act.stop_actor(&id);
+                    act.exited(&ActorExited { id, life, exit: ExitReason::Stuck, cause }, ctx);
+                }
+            }
+        }));
+    }
+
+    /// Everybody's picture of themselves; `None` for who did not answer in time.
+    fn observe_all(&self) -> impl Future<Output = Vec<(ActorId, u64, Option<Observation>)>> + use<> {
+        let partitions = self
+            .partitions
+            .values()
+            .map(|s| (s.care.id.clone(), s.care.life, s.address.as_ref().map(|a| a.clone().recipient::<Observe>())));
+        let crew = self.crew.iter().map(|s| (s.care.id.clone(), s.care.life, s.handle.as_ref().map(|h| h.observe.clone())));
+        let asked: Vec<_> = partitions.chain(crew).collect();
+        async move {
+            let looks = asked.into_iter().map(|(id, life, recipient)| async move {
+                let seen = match recipient {
+                    Some(recipient) => tokio::time::timeout(SHOW, recipient.send(Observe)).await.ok().and_then(Result::ok),
+                    None => None,
+                };
+                (id, life, seen)
+            });
+            join_all(looks).await
+        }
+    }
+
+    fn measure_actors(&mut self, seen: &[(ActorId, u64, Option<Observation>)]) {
+        for kind in ActorKind::ALL {
+            let of_kind: Vec<_> = seen.iter().filter(|(id, ..)| id.kind() == kind).filter_map(|s| s.2.as_ref()).collect();
+            if of_kind.is_empty() {
+                continue;
+            }
+            let meters = self.actor_meters.entry(kind).or_insert_with(|| ActorMeters::new(kind));
+            meters.mailbox_depth(of_kind.iter().map(|s| s.depth).sum());
+            meters.busy(of_kind.iter().map(|s| s.busy).sum::<f64>() / of_kind.len() as f64);
+            meters.states(of_kind.iter().map(|s| s.state));
+        }
+        let (idle, working) = self.directory.states();
+        let entities = self.actor_meters.entry(ActorKind::Entity).or_insert_with(|| ActorMeters::new(ActorKind::Entity));
+        entities.counts(ActorState::Running, idle + working);
+        for (.., seen) in seen {
+            let Some(view) = seen.as_ref().and_then(|s| s.partition.as_ref()) else { continue };
+            if let (Some(lag), Some(meters)) = (view.lag, self.partition_meters(view)) {
+                meters.lag_records(lag as i64);
+            }
+        }
+    }
+
+    fn partition_meters(&mut self, view: &crate::messages::observe::PartitionView) -> Option<&PartitionMeters> {
+        let key = Partition { topic: crate::domain::ids::Name::of(&view.topic), number: view.partition };
+        let slot = self.partitions.get_mut(&key)?;
+        Some(slot.meters.get_or_insert_with(|| PartitionMeters::new(key)))
+    }
+
+    fn measure_lanes(&mut self, ctx: &mut Context<Self>) {
+        for line in self.settings.lines.iter().map(|l| l.line.name) {
+            let queue = Arc::clone(&self.stores.queue);
+            let counting = async move { queue.counts(line).await };
+            ctx.spawn(counting.into_actor(self).map(move |counts, act, _| {
+                let now = act.hall.now();
+                for (place, count) in counts.unwrap_or_default().into_iter().enumerate() {
+                    let Some((lane, _)) = act.settings.queue.lanes.get(place) else { continue };
+                    let meters = act.lane_meters.entry((line, place)).or_insert_with(|| LaneMeters::new(line, *lane));
+                    let oldest = count.oldest.map(|at| Duration::from_millis(now.since(at) as u64));
+                    meters.set(count.waiting + count.retry, oldest);
+                }
+            }));
+        }
+    }
+
+    fn stop_actor(&self, id: &ActorId) {
+        match id {
+            ActorId::Partition(partition) => {
+                if let Some(address) = self.partitions.get(partition).and_then(|s| s.address.as_ref()) {
+                    address.do_send(Stop);
+                }
+            }
+            _ => {
+                let slot = self.crew.iter().find(|s| s.care.id == *id);
+                if let Some(Handle { stop, .. }) = slot.and_then(|s| s.handle.as_ref()) {
+                    stop.do_send(Stop);
+                }
+            }
+        }
+    }
+
+    fn picture(&self, seen: Vec<(ActorId, u64, Option<Observation>)>) -> Picture {
+        let now = self.hall.now();
+        let root = Observation {
+            handled: self.ticks,
+            since: self.started.0,
+            state: if self.draining { ActorState::Draining } else { ActorState::Running },
+            ..Observation::new("supervisor", ActorKind::Supervisor, now)
+        };
+        let mut actors = vec![root];
+        for (id, _, seen) in seen {
+            let care = match &id {
+                ActorId::Partition(partition) => self.partitions.get(partition).map(|s| &s.care),
+                _ => self.crew.iter().find(|s| s.care.id == id).map(|s| &s.care),
+            };
+            let Some(care) = care else { continue };
+            let shown = seen.unwrap_or_else(|| Observation {
+                state: if care.state == ActorState::Running { ActorState::Stuck } else { care.state },
+                reason: if care.state == ActorState::Running { "does not answer".to_owned() } else { care.reason.clone() },
+                since: care.since.0,
+                thread: care.thread,
+                restarts: care.restarts(),
+                last_error: care.history.exits().next_back().map(|e| e.cause.clone()),
+                ..Observation::new(id.to_string(), id.kind(), now)
+            });
+            actors.push(shown);
+        }
+        Picture {
+            node: self.settings.node.id.clone(),
+            started: self.started.0,
+            now: now.0,
+            draining: self.draining,
+            threads: self.hall.threads.count(),
+            actors,
+            entities: self.entities(),
+            open_bytes: self.budget.open(),
+            open_bytes_max: self.settings.node.in_flight_bytes_max,
+            exits: self.exits(),
+            starting: self.sources.iter().filter(|s| !s.told && s.failed.is_none()).map(|s| s.name.clone()).collect(),
+            failed: self.sources.iter().filter_map(|s| Some((s.name.clone(), s.failed.clone()?))).collect(),
+        }
+    }
+
+    fn entities(&self) -> EntityCounts {
+        use std::sync::atomic::Ordering::Relaxed;
+        let (idle, working) = self.directory.states();
+        let counts = &self.directory.counts;
+        EntityCounts {
+            live: idle + working,
+            idle,
+            working,
+            bytes: self.directory.bytes() as u64,
+            spawned: counts.spawned.load(Relaxed),
+            passivated: counts.passivated.load(Relaxed),
+            panicked: counts.panicked.load(Relaxed),
+        }
+    }
+
+    fn exits(&self) -> Vec<ExitSeen> {
+        let cares = self.partitions.values().map(|s| &s.care).chain(self.crew.iter().map(|s: &CrewSlot| &s.care));
+        let mut exits: Vec<_> = cares
+            .flat_map(|care| {
+                care.history.exits().map(|e| ExitSeen {
+                    actor: care.id.to_string(),
+                    at: e.at.0,
+                    reason: e.reason.label(),
+                    cause: e.cause.clone(),
+                })
+            })
+            .collect();
+        exits.sort_by_key(|e| std::cmp::Reverse(e.at));
+        exits.truncate(EXITS_SHOWN);
+        exits
+    }
+}
+
+impl Handler<ActorExited> for Supervisor {
+    type Result = ();
+    fn handle(&mut self, message: ActorExited, ctx: &mut Self::Context) {
+        self.exited(&message, ctx);
+    }
+}
+
+impl Handler<PartitionsAssigned> for Supervisor {
+    type Result = ();
+    fn handle(&mut self, message: PartitionsAssigned, _: &mut Self::Context) {
+        let Some(source) = self.sources.iter().position(|s| s.name == message.source) else { return };
+        self.sources[source].told = true;
+        for assigned in message.partitions {
+            let partition = assigned.partition;
+            self.hall.board.begin(partition, assigned.start);
+            let thread = self.next_thread % self.hall.threads.count();
+            self.next_thread += 1;
+            let mut slot = PartitionSlot::new(source, assigned, thread, self.hall.now());
+            slot.start(&self.hall, Arc::clone(&self.sources[source].setup), None);
+            self.partitions.insert(partition, slot);
+        }
+        // A dropped answer means that the source is gone already.
+        let _ = message.done.send(());
+    }
+}
+
+impl Handler<PartitionsRevoked> for Supervisor {
+    type Result = ();
+    fn handle(&mut self, message: PartitionsRevoked, ctx: &mut Self::Context) {
+        let leaving = message.partitions;
+        let drains: Vec<_> =
+            leaving.iter().filter_map(|p| self.partitions.get(p)?.address.clone()).map(|address| address.send(Drain)).collect();
+        let deadline = self.settings.node.drain_deadline;
+        let draining = async move { tokio::time::timeout(deadline, join_all(drains)).await.is_ok() };
+        let done = message.done;
+        let left = draining.into_actor(self).then(move |_, act, _| {
+            let owed = act.owed().into_iter().map(|(control, mut positions)| {
+                positions.retain(|(p, _)| leaving.contains(p));
+                (control, positions)
+            });
+            let committing = commit(owed.collect(), Arc::clone(&act.stores.rows), Arc::clone(&act.hall.board));
+            committing.into_actor(act).map(move |_, act, _| {
+                for partition in leaving {
+                    act.stop_actor(&ActorId::Partition(partition));
+                    act.hall.routes.clear(partition);
+                    act.hall.board.forget(partition);
+                    act.partitions.remove(&partition);
+                }
+                act.directory.forget_all();
+                // A dropped answer means that the source is gone already.
+                let _ = done.send(());
+            })
+        });
+        ctx.spawn(left);
+    }
+}
+
+impl Handler<SourceFailed> for Supervisor {
+    type Result = ();
+    fn handle(&mut self, message: SourceFailed, _: &mut Self::Context) {
+        tracing::error!(source = message.source, fault = %message.fault, "source cannot go on");
+        let reason = message.fault.to_string();
+        match message.partition.and_then(|p| self.partitions.get_mut(&p)) {
+            Some(slot) => {
+                if let Some(address) = &slot.address {
+                    address.do_send(PausePartition { reason: reason.clone() });
+                }
+                slot.paused = Some(reason);
+            }
+            None => {
+                if let Some(source) = self.sources.iter_mut().find(|s| s.name == message.source) {
+                    source.failed = Some(reason);
+                }
+            }
+        }
+    }
+}
+
+impl Handler<LookAround> for Supervisor {
+    type Result = ResponseActFuture<Self, Picture>;
+    fn handle(&mut self, _: LookAround, _: &mut Self::Context) -> Self::Result {
+        Box::pin(self.observe_all().into_actor(self).map(|seen, act, _| act.picture(seen)))
+    }
+}
+
+impl Handler<Command> for Supervisor {
+    type Result = Result<(), CommandError>;
+    fn handle(&mut self, command: Command, _: &mut Self::Context) -> Self::Result {
+        if self.draining {
+            return Err(CommandError::Draining);
+        }
+        tracing::info!(target: "audit", command = ?command, "operator");
+        match command {
+            Command::Pause { partition, reason } => {
+                let slot = self.partitions.get_mut(&partition).ok_or(CommandError::NoSuchPartition(partition))?;
+                slot.paused = Some(reason.clone());
+                if let Some(address) = &slot.address {
+                    address.do_send(PausePartition { reason });
+                }
+                if let Some(control) = &self.sources[slot.source].control {
+                    control.pause(partition);
+                }
+            }
+            Command::Resume { partition, .. } => {
+                let slot = self.partitions.get_mut(&partition).ok_or(CommandError::NoSuchPartition(partition))?;
+                slot.paused = None;
+                slot.forgive();
+                if let Some(address) = &slot.address {
+                    address.do_send(ResumePartition);
+                }
+                if let Some(control) = &self.sources[slot.source].control {
+                    control.resume(partition);
+                }
+            }
+            Command::Restart { actor, .. } => self.restart(&actor)?,
+        }
+        Ok(())
+    }
+}
+
+impl Supervisor {
+    fn restart(&mut self, actor: &str) -> Result<(), CommandError> {
+        let partitions = self.partitions.values().map(|s| &s.care);
+        let mut cares = partitions.chain(self.crew.iter().map(|s| &s.care));
+        let care = cares.find(|c| c.id.to_string() == actor).ok_or_else(|| CommandError::NoSuchActor(actor.to_owned()))?;
+        let (id, state) = (care.id.clone(), care.state);
+        if let ActorId::Partition(partition) = id
+            && let Some(slot) = self.partitions.get(&partition)
+        {
+            slot.forgive();
+        }
+        if matches!(state, ActorState::Failed | ActorState::Stopped) {
+            self.start_again(&id);
+        } else {
+            if let Some(care) = self.care_of(&id) {
+                care.restart_asked = true;
+            }
+            self.stop_actor(&id);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,201 @@
+//! The root: spawns an actor per assigned partition, restarts what fails, commits, drains, shows.
+//!
+//! Keeps O1 (commits come from the board of contiguous positions, behind W2), O2, O3, 4.4's supervision. `wiring.rs` is
+//! the only place that knows concrete stores, sources and sinks.
+
+mod assignment;
+mod care;
+mod crew;
+pub mod directory;
+mod drain;
+pub mod engine;
+mod handlers;
+pub mod runs;
+mod shared;
+mod threads;
+mod watch;
+pub mod wiring;
+
+pub use drain::DRAIN_STEPS;
+pub use engine::{Engine, IdleState, Parts, SourcePart};
+
+use crate::domain::ids::{Millis, Name, NextOffset, Partition};
+use crate::messages::control::{ActorExited, ActorId};
+use crate::ports::source::{Source, SourceControl};
+use crate::settings::Settings;
+use crate::telemetry::{ActorMeters, LaneMeters};
+use actix::prelude::*;
+use assignment::{Hall, PartitionSlot};
+use crew::{CrewSlot, Stores};
+use directory::EntityDirectory;
+use shared::{Board, ByteBudget};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Commits, sweeps and looks happen this often.
+const TICK: Duration = Duration::from_millis(250);
+/// A thread, or an actor with work in hand, may be silent this long before it counts as stuck.
+pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// One configured source.
+struct SourceSlot {
+    name: String,
+    setup: Arc<crate::actors::partition::PartitionSetup>,
+    source: Option<Box<dyn Source>>,
+    control: Option<Arc<dyn SourceControl>>,
+    /// It has told its partitions.
+    told: bool,
+    failed: Option<String>,
+}
+
+/// The root actor.
+pub struct Supervisor {
+    settings: Arc<Settings>,
+    hall: Hall,
+    stores: Stores,
+    sources: Vec<SourceSlot>,
+    partitions: BTreeMap<Partition, PartitionSlot>,
+    crew: Vec<CrewSlot>,
+    directory: Arc<EntityDirectory>,
+    budget: Arc<ByteBudget>,
+    started: Millis,
+    draining: bool,
+    committing: bool,
+    tending: bool,
+    ticks: u64,
+    next_thread: usize,
+    actor_meters: HashMap<crate::domain::health::ActorKind, ActorMeters>,
+    lane_meters: HashMap<(Name, usize), LaneMeters>,
+}
+
+impl Supervisor {
+    /// A word that must not be lost: what it means is decided in `care.rs`.
+    fn exited(&mut self, exited: &ActorExited, ctx: &mut Context<Self>) {
+        use crate::domain::restart::Action;
+        let (draining, now) = (self.draining, self.hall.now());
+        let Some(care) = self.care_of(&exited.id) else { return };
+        let Some(action) = care.exited(exited, draining, now) else { return };
+        if let ActorId::Partition(partition) = exited.id {
+            self.hall.routes.clear(partition);
+            if let Some(slot) = self.partitions.get_mut(&partition) {
+                slot.address = None;
+            }
+        }
+        if let Action::Restart { after } = action {
+            let id = exited.id.clone();
+            ctx.run_later(after, move |act, _| act.start_again(&id));
+        }
+    }
+
+    fn care_of(&mut self, id: &ActorId) -> Option<&mut care::Care> {
+        match id {
+            ActorId::Partition(partition) => self.partitions.get_mut(partition).map(|slot| &mut slot.care),
+            _ => self.crew.iter_mut().find(|slot| slot.care.id == *id).map(|slot| &mut slot.care),
+        }
+    }
+
+    fn start_again(&mut self, id: &ActorId) {
+        if self.draining {
+            return;
+        }
+        match id {
+            ActorId::Partition(partition) => {
+                let Some(slot) = self.partitions.get_mut(partition) else { return };
+                let source = &self.sources[slot.source];
+                slot.start(&self.hall, Arc::clone(&source.setup), source.control.as_ref());
+            }
+            _ => {
+                if let Some(slot) = self.crew.iter_mut().find(|slot| slot.care.id == *id) {
+                    slot.start(&self.hall, &self.stores);
+                }
+            }
+        }
+    }
+
+    /// O1 behind W2: what is settled is made durable, then committed. One commit is under way at a time.
+    fn commit(&mut self, ctx: &mut Context<Self>) {
+        if self.committing {
+            return;
+        }
+        let owed = self.owed();
+        if owed.is_empty() {
+            return;
+        }
+        self.committing = true;
+        let committing = commit(owed, Arc::clone(&self.stores.rows), Arc::clone(&self.hall.board));
+        ctx.spawn(committing.into_actor(self).map(|left, act, _| {
+            act.committing = false;
+            if left > 0 {
+                tracing::warn!(partitions = left, "positions not committed, trying again");
+            }
+        }));
+    }
+
+    /// Positions to commit, by the source that keeps them.
+    fn owed(&self) -> Vec<(Arc<dyn SourceControl>, Vec<(Partition, NextOffset)>)> {
+        let mut by_source: Vec<Vec<(Partition, NextOffset)>> = vec![Vec::new(); self.sources.len()];
+        for (partition, next) in self.hall.board.owed() {
+            if let Some(slot) = self.partitions.get(&partition) {
+                by_source[slot.source].push((partition, next));
+            }
+        }
+        let owing = self.sources.iter().zip(by_source).filter(|(_, positions)| !positions.is_empty());
+        owing.filter_map(|(source, positions)| Some((Arc::clone(source.control.as_ref()?), positions))).collect()
+    }
+
+    /// The queue's own housekeeping, once a second.
+    fn tend(&mut self, ctx: &mut Context<Self>) {
+        if self.tending {
+            return;
+        }
+        self.tending = true;
+        let queue = Arc::clone(&self.stores.queue);
+        let tending = async move { queue.tend().await };
+        ctx.spawn(tending.into_actor(self).map(|tended, act, _| {
+            act.tending = false;
+            if let Err(fault) = tended {
+                tracing::warn!(%fault, "queue cannot be tended");
+            }
+        }));
+    }
+}
+
+/// Commits by source; the number of partitions that could not be.
+async fn commit(
+    owed: Vec<(Arc<dyn SourceControl>, Vec<(Partition, NextOffset)>)>,
+    rows: Arc<dyn crate::ports::rows::RowStore>,
+    board: Arc<Board>,
+) -> usize {
+    let all = owed.iter().map(|(_, positions)| positions.len()).sum();
+    if let Err(fault) = rows.make_durable().await {
+        tracing::warn!(%fault, "rows cannot be made durable, positions wait");
+        return all;
+    }
+    let mut left = 0;
+    for (control, positions) in owed {
+        match control.commit(positions.clone()).await {
+            Ok(()) => {
+                board.mark_committed(&positions);
+                crate::domain::steps::reached(crate::domain::steps::Step::PositionCommitted);
+            }
+            Err(fault) => {
+                tracing::warn!(%fault, "commit failed");
+                left += positions.len();
+            }
+        }
+    }
+    left
+}
+
+impl Actor for Supervisor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        for slot in &mut self.crew {
+            slot.start(&self.hall, &self.stores);
+        }
+        self.start_sources(ctx);
+        ctx.run_interval(TICK, |act, ctx| act.tick(ctx));
+    }
+}

@@ -1,0 +1,178 @@
+//! Long work beside the live flow: rebuilding a line (R5) and purging a row kind (M5).
+//!
+//! Both go through the wide rows in key order, page by page, remember where they are, and may be paused, cancelled and
+//! resumed. A rebuild offers jobs, never documents, so live changes go on meanwhile and win.
+
+use crate::domain::fault::{Fault, FaultKind};
+use crate::domain::ids::{Millis, Name, RowKey, Stamp};
+use crate::domain::job::{JobKey, Lane, Load, Offer};
+use crate::domain::row::Purged;
+use crate::ports::ledger::Ledger;
+use crate::ports::queue::JobQueue;
+use crate::ports::rows::{Horizon, RowStore};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Rows looked at in one step.
+const PAGE_ROWS: usize = 500;
+/// While a lane is this full, a rebuild waits: live changes come first.
+const LANE_WAIT: Duration = Duration::from_millis(250);
+
+/// What a run has done, and the switches on it.
+#[derive(Debug, Default)]
+pub struct Run {
+    pub rows: AtomicU64,
+    /// Jobs offered, or rows purged.
+    pub done: AtomicU64,
+    pub cells: AtomicU64,
+    paused: AtomicBool,
+    cancelled: AtomicBool,
+    at: Mutex<Option<RowKey>>,
+}
+
+impl Run {
+    pub fn pause(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Relaxed);
+    }
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
+    }
+    /// The next row key it will look at.
+    pub fn at(&self) -> Option<RowKey> {
+        self.at.lock().unwrap_or_else(|e| e.into_inner()).clone()
+    }
+
+    async fn step(&self, at: Option<&RowKey>) -> bool {
+        *self.at.lock().unwrap_or_else(|e| e.into_inner()) = at.cloned();
+        while self.is_paused() && !self.cancelled.load(Ordering::Relaxed) {
+            tokio::time::sleep(LANE_WAIT).await;
+        }
+        !self.cancelled.load(Ordering::Relaxed)
+    }
+}
+
+/// What a rebuild covers.
+#[derive(Clone, Debug)]
+pub struct RebuildPlan {
+    pub line: Name,
+    pub kind: Name,
+    pub from: Option<RowKey>,
+    pub to: Option<RowKey>,
+    /// Rows per second at most.
+    pub rate: Option<f64>,
+    /// The least urgent lane: live changes overtake.
+    pub lane: Lane,
+    /// A lane holding this many jobs makes the rebuild wait, rather than spill (J9).
+    pub pending_max: u64,
+    pub dry: bool,
+}
+
+/// R5: offers a job for every row of the kind in the range. Resumes where an unfinished one of the same range was left.
+///
+/// # Errors
+/// A store or queue that refuses; what can be waited for is the caller's to repeat: it resumes.
+pub async fn rebuild(
+    plan: &RebuildPlan,
+    rows: &dyn RowStore,
+    queue: &dyn JobQueue,
+    ledger: &dyn Ledger,
+    run: &Arc<Run>,
+) -> Result<(), Fault> {
+    let note = format!(
+        "rebuild/{}/{}/{}",
+        plan.line,
+        plan.from.as_ref().map_or("", RowKey::as_str),
+        plan.to.as_ref().map_or("", RowKey::as_str)
+    );
+    let resumed = if plan.dry { None } else { ledger.note(&note).await? };
+    let mut next = resumed.map(|key| RowKey::new(&key)).or_else(|| plan.from.clone());
+    loop {
+        if !run.step(next.as_ref()).await {
+            return Ok(());
+        }
+        let page = rows.scan(plan.kind, next.clone(), plan.to.clone(), PAGE_ROWS).await?;
+        let count = page.rows.len() as u64;
+        if !plan.dry && count > 0 {
+            wait_for_room(plan, queue, run).await?;
+            let offers = page.rows.iter().map(|row| Offer {
+                key: JobKey { line: plan.line, row: row.row.key.clone() },
+                lane: plan.lane,
+                load: Load { must_write: true, ..Load::default() },
+            });
+            queue.offer(offers.collect()).await?;
+        }
+        run.rows.fetch_add(count, Ordering::Relaxed);
+        run.done.fetch_add(count, Ordering::Relaxed);
+        next = page.next;
+        if !plan.dry {
+            ledger.set_notes(vec![(note.clone(), next.as_ref().map(|key| key.as_str().to_owned()))]).await?;
+        }
+        if next.is_none() {
+            return Ok(());
+        }
+        if let Some(rate) = plan.rate {
+            tokio::time::sleep(Duration::from_secs_f64(count as f64 / rate.max(0.001))).await;
+        }
+    }
+}
+
+async fn wait_for_room(plan: &RebuildPlan, queue: &dyn JobQueue, run: &Run) -> Result<(), Fault> {
+    loop {
+        let lanes = queue.counts(plan.line).await?;
+        let waiting = lanes.get(usize::from(plan.lane.0)).map_or(0, |lane| lane.waiting);
+        if waiting + PAGE_ROWS as u64 <= plan.pending_max.max(PAGE_ROWS as u64) || run.cancelled.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        tokio::time::sleep(LANE_WAIT).await;
+    }
+}
+
+/// M5: purges every row of a kind whose tombstones were written before `written_before`. In a dry run it only counts
+/// what would go.
+///
+/// # Errors
+/// A store that refuses.
+pub async fn purge(
+    kind: &crate::domain::schema::RowKind,
+    written_before: Millis,
+    dry: bool,
+    rows: &dyn RowStore,
+    run: &Arc<Run>,
+) -> Result<Purged, Fault> {
+    // Marks name a partition's offset, not a time; they go with the horizon only through the tombstones they stand with.
+    let horizon = Horizon { written_before, marks_below: Stamp(i64::MIN) };
+    let mut all = Purged::default();
+    let mut next = None;
+    loop {
+        if !run.step(next.as_ref()).await {
+            return Ok(all);
+        }
+        let page = rows.scan(kind.name, next, None, PAGE_ROWS).await?;
+        for mut stored in page.rows {
+            run.rows.fetch_add(1, Ordering::Relaxed);
+            let would = stored.content.purge(horizon.written_before, horizon.marks_below, kind.version);
+            if would.is_nothing() {
+                continue;
+            }
+            let purged = if dry { would } else { rows.purge(stored.row, horizon).await? };
+            run.done.fetch_add(1, Ordering::Relaxed);
+            run.cells.fetch_add(purged.cells, Ordering::Relaxed);
+            all.cells += purged.cells;
+            all.tombstones += purged.tombstones;
+            all.marks += purged.marks;
+        }
+        next = page.next;
+        if next.is_none() {
+            return Ok(all);
+        }
+    }
+}
+
+/// A line the configuration does not have.
+pub fn no_such_line(line: &str) -> Fault {
+    Fault::new(FaultKind::Rejected, "rebuild", format!("no line is called `{line}`"))
+}

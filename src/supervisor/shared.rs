@@ -1,0 +1,133 @@
+//! What the supervisor and the actors' threads share: the board of positions, the byte budget, the routes to partitions.
+
+use crate::actors::partition::{Budget, CommitBoard};
+use crate::domain::ids::{NextOffset, Partition};
+use crate::messages::intake::{SourceEnded, TakeRecords};
+use actix::prelude::*;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, RwLock};
+
+/// O4: bytes of open records over all partitions.
+#[derive(Debug)]
+pub struct ByteBudget {
+    max: usize,
+    open: AtomicUsize,
+}
+
+impl ByteBudget {
+    pub fn new(max: usize) -> Self {
+        Self { max, open: AtomicUsize::new(0) }
+    }
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+}
+
+impl Budget for ByteBudget {
+    fn take(&self, bytes: usize) {
+        self.open.fetch_add(bytes, Ordering::Relaxed);
+    }
+    fn give_back(&self, bytes: usize) {
+        self.open.fetch_sub(bytes, Ordering::Relaxed);
+    }
+    fn is_spent(&self) -> bool {
+        self.open() >= self.max
+    }
+}
+
+/// Where each partition is: settled in memory, and committed durably.
+#[derive(Debug, Default)]
+pub struct Board(Mutex<HashMap<Partition, Place>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    settled: NextOffset,
+    committed: NextOffset,
+}
+
+impl Board {
+    /// A partition begins here; nothing before is owed.
+    pub fn begin(&self, partition: Partition, start: NextOffset) {
+        let mut places = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        places.insert(partition, Place { settled: start, committed: start });
+    }
+    /// O3: what an old generation says from now on commits nothing.
+    pub fn forget(&self, partition: Partition) {
+        self.0.lock().unwrap_or_else(|e| e.into_inner()).remove(&partition);
+    }
+    pub fn settled(&self, partition: Partition) -> Option<NextOffset> {
+        self.0.lock().unwrap_or_else(|e| e.into_inner()).get(&partition).map(|p| p.settled)
+    }
+    /// Positions settled beyond what is committed.
+    pub fn owed(&self) -> Vec<(Partition, NextOffset)> {
+        let places = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        places.iter().filter(|(_, p)| p.settled > p.committed).map(|(partition, p)| (*partition, p.settled)).collect()
+    }
+    pub fn mark_committed(&self, positions: &[(Partition, NextOffset)]) {
+        let mut places = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        for (partition, next) in positions {
+            if let Some(place) = places.get_mut(partition) {
+                place.committed = place.committed.max(*next);
+            }
+        }
+    }
+}
+
+impl CommitBoard for Board {
+    fn note(&self, partition: Partition, next: NextOffset) {
+        if let Some(place) = self.0.lock().unwrap_or_else(|e| e.into_inner()).get_mut(&partition) {
+            place.settled = place.settled.max(next);
+        }
+    }
+    fn committed(&self, partition: Partition) -> Option<NextOffset> {
+        self.0.lock().unwrap_or_else(|e| e.into_inner()).get(&partition).map(|p| p.committed)
+    }
+}
+
+/// Where a partition's records go now.
+#[derive(Default)]
+pub struct Routes(RwLock<HashMap<Partition, Route>>);
+
+#[derive(Clone)]
+struct Route {
+    records: Recipient<TakeRecords>,
+    ended: Recipient<SourceEnded>,
+}
+
+impl Routes {
+    pub fn point(&self, partition: Partition, records: Recipient<TakeRecords>, ended: Recipient<SourceEnded>) {
+        self.0.write().unwrap_or_else(|e| e.into_inner()).insert(partition, Route { records, ended });
+    }
+    pub fn clear(&self, partition: Partition) {
+        self.0.write().unwrap_or_else(|e| e.into_inner()).remove(&partition);
+    }
+    pub fn records(&self, partition: Partition) -> Option<Recipient<TakeRecords>> {
+        self.0.read().unwrap_or_else(|e| e.into_inner()).get(&partition).map(|r| r.records.clone())
+    }
+    pub fn ended(&self, partition: Partition) -> Option<Recipient<SourceEnded>> {
+        self.0.read().unwrap_or_else(|e| e.into_inner()).get(&partition).map(|r| r.ended.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::Name;
+
+    /// Goal: O3, nothing is committed for a partition that left. Method: a late note after the partition was forgotten.
+    #[test]
+    fn a_forgotten_partition_owes_no_commit() {
+        let partition = Partition { topic: Name::of("t"), number: 0 };
+        let board = Board::default();
+        board.begin(partition, NextOffset(5));
+        assert_eq!(board.owed(), []);
+        board.note(partition, NextOffset(9));
+        assert_eq!(board.owed(), [(partition, NextOffset(9))]);
+        board.mark_committed(&[(partition, NextOffset(7))]);
+        assert_eq!(board.committed(partition), Some(NextOffset(7)));
+        board.forget(partition);
+        board.note(partition, NextOffset(12));
+        assert_eq!(board.owed(), []);
+    }
+}

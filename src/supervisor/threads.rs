@@ -1,0 +1,91 @@
+//! The actor threads: one arbiter each, with a beat that another thread can see stop.
+//!
+//! Keeps the placement of actors (partitions in turn, entities by row key) and the heartbeat of 4.4. A thread that stays
+//! silent past its deadline is replaced; the old one is left to itself, and what its actors still say is of an old life.
+
+use actix::{Arbiter, ArbiterHandle};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant};
+
+/// How often a healthy thread beats.
+const BEAT: Duration = Duration::from_millis(100);
+
+/// One place for a thread; the thread in it may be replaced.
+struct Slot {
+    arbiter: ArbiterHandle,
+    beats: Arc<AtomicU64>,
+    seen: (u64, Instant),
+}
+
+/// All actor threads of the process.
+pub struct Threads {
+    slots: RwLock<Vec<Slot>>,
+    stopping: AtomicBool,
+}
+
+impl Threads {
+    pub fn start(count: usize) -> Arc<Self> {
+        let slots = (0..count.max(1)).map(|_| Slot::start()).collect();
+        Arc::new(Self { slots: RwLock::new(slots), stopping: AtomicBool::new(false) })
+    }
+
+    pub fn count(&self) -> usize {
+        self.slots.read().unwrap_or_else(|e| e.into_inner()).len()
+    }
+
+    /// The thread now at this place.
+    pub fn at(&self, place: usize) -> ArbiterHandle {
+        let slots = self.slots.read().unwrap_or_else(|e| e.into_inner());
+        slots[place % slots.len()].arbiter.clone()
+    }
+
+    /// Places whose thread has not beaten for `silence`.
+    pub fn silent(&self, silence: Duration) -> Vec<usize> {
+        if self.stopping.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        let now = Instant::now();
+        let mut slots = self.slots.write().unwrap_or_else(|e| e.into_inner());
+        let mut silent = Vec::new();
+        for (place, slot) in slots.iter_mut().enumerate() {
+            let beats = slot.beats.load(Ordering::Relaxed);
+            if beats != slot.seen.0 {
+                slot.seen = (beats, now);
+            } else if now - slot.seen.1 > silence {
+                silent.push(place);
+            }
+        }
+        silent
+    }
+
+    /// Puts a new thread into the place of a stuck one.
+    pub fn replace(&self, place: usize) {
+        let mut slots = self.slots.write().unwrap_or_else(|e| e.into_inner());
+        slots[place] = Slot::start();
+    }
+
+    /// Stops every thread; what still runs on them ends with them.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        for slot in self.slots.read().unwrap_or_else(|e| e.into_inner()).iter() {
+            slot.arbiter.stop();
+        }
+    }
+}
+
+impl Slot {
+    fn start() -> Self {
+        let arbiter = Arbiter::new().handle();
+        let beats = Arc::new(AtomicU64::new(0));
+        let beating = Arc::clone(&beats);
+        arbiter.spawn(async move {
+            let mut ticks = actix::clock::interval(BEAT);
+            loop {
+                ticks.tick().await;
+                beating.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        Self { arbiter, beats, seen: (0, Instant::now()) }
+    }
+}
