@@ -182,8 +182,15 @@ impl Supervisor {
         }
     }
 
-    fn picture(&self, seen: Vec<(ActorId, u64, Option<Observation>)>) -> Picture {
+    fn picture(&self, mut seen: Vec<(ActorId, u64, Option<Observation>)>) -> Picture {
         let now = self.hall.now();
+        // Partitions that came while the others were asked belong in it too: a run is not idle because nobody asked them.
+        for slot in self.partitions.values() {
+            if !seen.iter().any(|(id, ..)| *id == slot.care.id) {
+                let fresh = Observation { state: ActorState::Starting, ..Observation::new(slot.care.id.to_string(), ActorKind::Partition, now) };
+                seen.push((slot.care.id.clone(), slot.care.life, Some(fresh)));
+            }
+        }
         let root = Observation {
             handled: self.ticks,
             since: self.started.0,

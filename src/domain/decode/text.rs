@@ -85,10 +85,11 @@ impl<'a> Kind<'a> {
     }
 
     /// The event's own type, completed by the declared one where the event leaves something open: digits of a time,
-    /// a scale, JSON that travels as text.
+    /// a scale, what travels as text.
     pub(super) fn refined(self, declared: Option<Self>) -> Self {
         match (self, declared) {
-            (Self::AsIs, Some(Self::Json)) => Self::Json,
+            // The event only says that it is text; the declaration says what the text must hold (C7).
+            (Self::AsIs, Some(declared)) => declared,
             (Self::Double, Some(decimal @ Self::Decimal { .. })) => decimal,
             (Self::Time { unit, digits: None }, Some(Self::Time { digits, .. })) => Self::Time { unit, digits },
             (Self::DateTime { unit, digits: None, utc }, Some(Self::DateTime { digits, .. })) => {

@@ -197,7 +197,7 @@ fn the_event_goes_before_the_declaration() {
     let millis = Kind::DateTime { unit: Unit::Millis, digits: None, utc: false };
     for (told, declared, want) in [
         (Kind::AsIs, "json", Kind::Json),
-        (Kind::AsIs, "long", Kind::AsIs),
+        (Kind::AsIs, "long", Kind::Long),
         (Kind::Double, "decimal(10,2)", Kind::Decimal { scale: Some(2) }),
         (Kind::Decimal { scale: Some(0) }, "long", Kind::Decimal { scale: Some(0) }),
         (millis, "datetime(6)", Kind::DateTime { unit: Unit::Millis, digits: Some(6), utc: false }),
