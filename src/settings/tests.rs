@@ -9,6 +9,7 @@ use crate::domain::ids::Name;
 use crate::domain::job::Lane;
 use crate::domain::line::When;
 use crate::domain::route::{PartitionedBy, StampKind};
+use crate::domain::schema::ColumnType;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -81,6 +82,8 @@ const FAULTS: &[Fault] = &[
     (Code::TwoKinds, "embedded: {} } # sink", "embedded: {}, §queue_only: {} }"),
     (Code::BadName, "  order_search:", "  §order search:"),
     (Code::BadName, "      trade.item:", "      §item:"),
+    (Code::BadName, "money:", "§\"m o\":"),
+    (Code::BadName, "{ urgent: 6, normal: 3 }", "{ urgent: 6, normal: 3, §\"a b\": 1 }"),
     (Code::WrongShape, "  id: n1", "  id: §[n1]"),
     (Code::WrongShape, "[ingest, deliver]", "§ingest"),
     (Code::WrongShape, "when: any", "when: §trade.orders.status"),
@@ -96,6 +99,8 @@ const FAULTS: &[Fault] = &[
     (Code::BadValue, "default: \"0\"", "default: §zero"),
     (Code::BadValue, "[primary_key]", "[order_no, §primary_key]"),
     (Code::BadValue, "\"127.0.0.1:0\"", "§localhost"),
+    (Code::BadValue, "\"127.0.0.1:0\"", "§\"::1:80\""),
+    (Code::BadValue, "  id: n1", "  id: §\"\""),
     (Code::BadValue, "as: decimal", "as: §number"),
     (Code::BadValue, "jsonl: { path: in.jsonl }", "generator: { disorder: §120% }"),
     (Code::BadValue, "jsonl: { path: in.jsonl }", "generator: { rate: §2000 }"),
@@ -114,7 +119,11 @@ const FAULTS: &[Fault] = &[
     (Code::UnknownTable, "root: trade.orders", "root: §trade.order"),
     (Code::UnknownTable, "[trade.orders.status]", "[§trade.ordres.status]"),
     (Code::UnknownTable, "{ count: trade.item }", "{ count: §trade.items }"),
-    (Code::NoTable, "store: { embedded: {} }", "store:\nlines: { a: { row: x, sink: { queue_only: } } }\nrows: { §x: { key: \"{a}\" } }\n#"),
+    (
+        Code::NoTable,
+        "store: { embedded: {} }",
+        "store:\nlines: { a: { row: x, sink: { queue_only: } } }\nrows: { §x: { key: \"{a}\" } }\n#",
+    ),
     (Code::NotAKeyColumn, "{ no: order_no }", "{ §on: order_no }"),
     (Code::BadType, "qty: long", "qty: §int"),
     (Code::BadColumn, "id: [id] # item", "id: [§trade.id]"),
@@ -151,7 +160,11 @@ const FAULTS: &[Fault] = &[
     (Code::OpenAdmin, "\"127.0.0.1:0\"", "§\"0.0.0.0:7280\""),
     (Code::PositionWeight, "stamp: offset", "stamp: §position"),
     (Code::StampFormat, "stamp: offset\n    format: auto", "stamp: §position\n    format: canal"),
-    (Code::FormatConflict, "jsonl: { path: in.jsonl }\n    stamp: offset\n    format: auto", "generator: { format: canal }\n    format: §maxwell"),
+    (
+        Code::FormatConflict,
+        "jsonl: { path: in.jsonl }\n    stamp: offset\n    format: auto",
+        "generator: { format: canal }\n    format: §maxwell",
+    ),
     (Code::Unused, "rows:", "rows:\n  §other: { key: \"{a}\", tables: { trade.orders: { id: [a] } } }"),
 ];
 
@@ -211,7 +224,7 @@ fn all_findings_at_once_in_order() {
         .replace("qty: long", "qty: int");
     let found = found(&text);
     let codes: Vec<_> = found.iter().map(|f| f.code).collect();
-    assert_eq!(codes, [Code::BadValue, Code::UnknownKey, Code::Unused, Code::BadType, Code::UnknownRow]);
+    assert_eq!(codes, [Code::BadValue, Code::UnknownKey, Code::BadType, Code::UnknownRow]);
     assert!(found.is_sorted_by_key(|f| (f.line, f.column)));
     let labels: Vec<_> = found.iter().filter_map(|f| f.label.as_deref()).collect();
     assert_eq!(
@@ -230,6 +243,28 @@ fn faults_between_sections() {
     assert_eq!(codes, [Code::Unused, Code::TypeConflict, Code::BadMatch, Code::NotANumber]);
     let codes: Vec<_> = found("version: 1").iter().map(|f| f.code).collect();
     assert_eq!(codes, [Code::NothingToDo, Code::NothingToDo]);
+}
+
+/// Goal: a byte order mark and Windows line ends change nothing. Method: the base with both.
+#[test]
+fn files_of_other_editors_load() {
+    let text = format!("\u{feff}{}", BASE.replace('\n', "\r\n"));
+    assert_eq!(loaded(&text).origin.hash(), loaded(BASE).origin.hash());
+    let found = found(&text.replace("many: true", "many: yes"));
+    assert_eq!((found[0].line, found[0].column), (28, 15), "{found:#?}");
+}
+
+/// Goal: lists that two rooms need agree. Method: the words of the list of keys, read by the domain.
+#[test]
+fn lists_agree_with_the_domain() {
+    assert!(spec::AS.iter().all(|word| As::parse(word).is_some()));
+    let field = spec::root().at("lines.*.document.fields.*").unwrap();
+    let forms: BTreeSet<&str> = fields::FORMS.iter().flat_map(|(form, beside)| beside.iter().chain([form])).copied().collect();
+    assert_eq!(forms, field.child_names().collect());
+    for word in rows::TYPES {
+        let text = if matches!(*word, "enum" | "set") { format!("{word}('a')") } else { (*word).to_owned() };
+        assert!(ColumnType::parse(&text).is_ok(), "{text}");
+    }
 }
 
 /// Goal: settings mean what the file says. Method: the base's values, one of each kind, and the defaults beside them.
