@@ -4,10 +4,11 @@ mod effective;
 mod fuzz;
 
 use super::*;
+use crate::domain::change::Snapshot;
 use crate::domain::document::{As, Field};
 use crate::domain::ids::Name;
 use crate::domain::job::Lane;
-use crate::domain::line::When;
+use crate::domain::line::{DeleteMode, Selector, When};
 use crate::domain::route::{PartitionedBy, StampKind};
 use crate::domain::schema::ColumnType;
 use std::collections::BTreeSet;
@@ -309,6 +310,38 @@ impl Source {
     }
 }
 
+/// Goal: the other forms of what the base says one way. Method: each written, each read.
+#[test]
+fn other_forms_arrive() {
+    let generator = "generator: { events: none, rate: 90/m, hot: 10%, skew: 0.99, format: canal }";
+    let text = BASE
+        .replace("jsonl: { path: in.jsonl }", generator)
+        .replace("stamp: offset", "stamp: { column: version }")
+        .replace("[primary_key]", "[order_no, shop]")
+        .replace("    format: auto", "    snapshot: fill\n    on_bad_record: stop")
+        .replace("{ urgent: 6, normal: 3 }", "{ strict: [urgent, normal] }")
+        .replace("lease: 30s", "on_late: park\n  retry: { max: 0, cap: 1h30m }")
+        .replace("when: any", "when: [orders.status, \"trade.item.*\"]")
+        .replace("sink: { embedded: {} }", "delete: tombstone\n    skip_equal: true\n    sink: { queue_only: }")
+        .replace("[ingest, deliver]", "[ingest]");
+    let settings = loaded(&text).settings;
+    let source = &settings.sources[0];
+    let SourceKind::Generator(made) = &source.kind else { panic!("not a generator") };
+    assert_eq!((made.events, made.rate, made.hot, made.skew, made.seed), (None, Some(1.5), 0.1, 0.99, 7));
+    assert_eq!(source.stamp, StampKind::Column(Name::of("version")));
+    assert_eq!(source.partitioned_by, PartitionedBy::Columns(vec![Name::of("order_no"), Name::of("shop")]));
+    assert_eq!((source.snapshot, source.on_bad_record), (Some(Snapshot::Fill), OnBadRecord::Stop));
+    assert!(settings.queue.strict && settings.queue.lanes.len() == 2);
+    assert_eq!((settings.queue.on_late, settings.queue.retry.max), (OnLate::Park, 0));
+    assert_eq!(settings.queue.retry.cap, Duration::from_secs(5400));
+    assert!(settings.node.ingest && !settings.node.deliver);
+    let line = &settings.lines[0].line;
+    let item = Selector { table: Name::of("item"), column: None };
+    let status = Selector { table: Name::of("orders"), column: Some(Name::of("status")) };
+    assert_eq!(line.when, When::Columns(vec![status, item]));
+    assert_eq!((line.delete, line.skip_equal, &settings.lines[0].sink), (DeleteMode::Tombstone, true, &SinkKind::QueueOnly));
+}
+
 /// Goal: M1's names. Method: one table name in two databases, one alone.
 #[test]
 fn short_names_say_the_database_only_where_they_must() {
@@ -327,17 +360,20 @@ fn short_names_say_the_database_only_where_they_must() {
 fn files_lie_over_each_other() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
-    write("10-base.yaml", BASE);
+    write("15-source.yaml", "sources: { shop: { generator: { seed: 9 } } }");
     write("20-over.yaml", "queue: { max_pending: 77, lanes: { normal: 1 } }\nlines: { order_search: { lanes: , workers: 5 } }\n");
     write(
         "30-kind.yaml",
         "lines:\n  order_search: { sink: { jsonl: { path: o.jsonl } } }\n  more: { row: order, sink: { queue_only: } }\n",
     );
     write("not-yaml.txt", "][");
-    let lanes = BASE.replace("{ urgent: [trade.orders.status], first_seen: urgent }", "{}");
+    let base = BASE.replace("format: auto", "on_bad_record: stop");
+    let lanes = base.replace("{ urgent: [trade.orders.status], first_seen: urgent }", "{}");
     write("10-base.yaml", &lanes);
     let settings = load(&[folder.path().to_owned()], &env).unwrap().settings;
     assert_eq!(settings.queue.max_pending, 77);
+    assert!(matches!(&settings.sources[0].kind, SourceKind::Generator(made) if made.seed == 9));
+    assert_eq!(settings.sources[0].on_bad_record, OnBadRecord::DeadLetter, "another kind replaces the whole component");
     assert_eq!(settings.queue.lanes, [(Name::of("normal"), 1)], "lanes are replaced whole");
     assert_eq!(settings.lines.len(), 2);
     assert_eq!(settings.lines[0].sink, SinkKind::Jsonl { path: PathBuf::from("o.jsonl") });
