@@ -12,7 +12,7 @@ use super::settings::{
     SourceKind, Store,
 };
 use super::tree::{Entry, Place};
-use super::values::good_column;
+use super::values::{good_column, good_name};
 use crate::domain::change::Snapshot;
 use crate::domain::decode::Format;
 use crate::domain::ids::Name;
@@ -32,7 +32,7 @@ const RESERVED_LANES: &[&str] = &["first_seen", "snapshot", "strict"];
 
 /// Builds the settings. They mean something only if no error was found.
 pub fn build(root: At<'_>, secrets: &HashMap<String, Secret>, findings: &mut Findings) -> Settings {
-    let node = node(root.get("node"));
+    let node = node(root.get("node"), findings);
     let sources: Vec<Source> = root.get("sources").entries().iter().filter_map(|e| source(e, findings)).collect();
     let queue = queue(root.get("queue"), findings);
     let schema = rows::schema(root.get("rows"), findings);
@@ -54,14 +54,18 @@ pub fn build(root: At<'_>, secrets: &HashMap<String, Secret>, findings: &mut Fin
     settings
 }
 
-fn node(at: At<'_>) -> Node {
+fn node(at: At<'_>, findings: &mut Findings) -> Node {
+    let id = at.get("id");
+    if id.text().is_empty() && id.0.is_some() {
+        findings.add(Code::BadValue, id.place(), "a node needs a name").help("leave `id` out for the host's name");
+    }
     let role = |name: &str| at.get("roles").items().iter().any(|r| r.text() == Some(name));
     let threads = match at.get("threads").count() {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         n => n,
     };
     Node {
-        id: at.get("id").text().to_owned(),
+        id: id.text().to_owned(),
         data_dir: at.get("data_dir").path(),
         ingest: role("ingest"),
         deliver: role("deliver"),
@@ -237,8 +241,7 @@ fn lanes(at: At<'_>, findings: &mut Findings) -> (Vec<(Name, u32)>, bool) {
 }
 
 fn lane(name: &str, place: Place, weight: u32, lanes: &mut Vec<(Name, u32)>, findings: &mut Findings) {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-    if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+    if !good_name(name) {
         let finding = findings.add(Code::BadName, place, format!("`{name}` cannot name a lane"));
         finding.help("a name is 1 to 64 of: a-z A-Z 0-9 _ -");
     } else if RESERVED_LANES.contains(&name) {
@@ -255,12 +258,13 @@ fn lane(name: &str, place: Place, weight: u32, lanes: &mut Vec<(Name, u32)>, fin
 fn admin(at: At<'_>, secrets: &HashMap<String, Secret>, findings: &mut Findings) -> Admin {
     let listen = at.get("listen");
     let token = secrets.get("admin.token").cloned();
-    let parts = listen.text().rsplit_once(':').filter(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    let host_like = |host: &str| !host.is_empty() && (!host.contains(':') || (host.starts_with('[') && host.ends_with(']')));
+    let parts = listen.text().rsplit_once(':').filter(|(host, port)| host_like(host) && port.parse::<u16>().is_ok());
     match parts {
         None if listen.0.is_some() => {
             let shown = listen.scalar().map_or("", |s| s.shown());
             let finding = findings.add(Code::BadValue, listen.place(), format!("`{shown}` is not `host:port`"));
-            finding.help("like 127.0.0.1:7280; port 0 is any free one");
+            finding.help("like 127.0.0.1:7280 or [::1]:7280; port 0 is any free one");
         }
         // A token that could not be read has its own finding.
         Some((host, _)) if !is_loopback(host) && token.is_none() && at.get("token").optional().is_none() => {
@@ -290,9 +294,14 @@ fn work_to_do(root: At<'_>, settings: &Settings, findings: &mut Findings) {
         let finding = findings.add(Code::NothingToDo, top, "this node is to ingest, and there is no source");
         finding.help("add one under `sources:`, or say `node: { roles: [deliver] }`");
     }
-    for kind in root.get("rows").entries() {
-        let used = root.get("lines").entries().iter().any(|line| At(Some(line)).get("row").text() == kind.key);
-        if !used {
+    let rows = root.get("rows").entries();
+    let looked_at: Vec<&str> = root.get("lines").entries().iter().map(|line| At(Some(line)).get("row").text()).collect();
+    // A line whose row kind is misspelt may have meant any of them.
+    if looked_at.iter().any(|name| !rows.iter().any(|kind| kind.key == *name)) {
+        return;
+    }
+    for kind in rows {
+        if !looked_at.contains(&kind.key.as_str()) {
             let finding = findings.add(Code::Unused, kind.key_place, format!("no line looks at row kind `{}`", kind.key));
             finding.help("its rows are kept, and no document is made of them");
         }

@@ -13,7 +13,7 @@ use crate::domain::ids::Name;
 use crate::domain::schema::ColumnType;
 
 /// The forms of a field and the keys that may stand beside each.
-const FORMS: &[(&str, &[&str])] = &[
+pub const FORMS: &[(&str, &[&str])] = &[
     ("from", &["as", "default"]),
     ("each", &["order_by", "fields"]),
     ("sum", &["as"]),

@@ -249,7 +249,12 @@ impl Findings {
     fn hidden_ranges(&self, line: &[char], place: Place) -> Vec<(usize, usize)> {
         let here = self.secret_places.iter().filter(|p| p.file == place.file && p.line == place.line);
         let mut ranges: Vec<(usize, usize)> = here
-            .map(|p| (p.column as usize - 1, (p.column as usize - 1).saturating_add(p.len as usize).min(line.len())))
+            .map(|p| {
+                (
+                    (p.column as usize).saturating_sub(1),
+                    ((p.column as usize).saturating_sub(1)).saturating_add(p.len as usize).min(line.len()),
+                )
+            })
             .collect();
         for secret in &self.secrets {
             let secret: Vec<char> = secret.chars().collect();

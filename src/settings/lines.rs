@@ -8,7 +8,7 @@ use super::read::At;
 use super::rows::{TableNames, clash, template};
 use super::settings::{LineSettings, SinkKind};
 use super::tree::{Entry, Node};
-use super::values::good_column;
+use super::values::{good_column, good_name};
 use super::{fields, settings};
 use crate::domain::document::Document;
 use crate::domain::ids::Name;
@@ -68,7 +68,11 @@ impl<'a> Builder<'a, '_> {
         };
         let mut types = Vec::new();
         for named in at.get("types").entries() {
-            if let Some(items) = self.list_of(named) {
+            if !good_name(&named.key) {
+                let finding =
+                    self.findings.add(Code::BadName, named.key_place, format!("`{}` cannot name a change type", named.key));
+                finding.help("a name is 1 to 64 of: a-z A-Z 0-9 _ -");
+            } else if let Some(items) = self.list_of(named) {
                 types.push((Name::of(&named.key), self.selectors(items, &kind)));
             }
         }

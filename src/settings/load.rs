@@ -13,6 +13,7 @@ use super::shape::Shaper;
 use super::spec::{self, DEFAULT_YAML};
 use super::tree::{self, Entry, File, Node, Place, Value};
 use super::vars::{self, Env};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -56,8 +57,9 @@ pub fn load(files: &[PathBuf], env: Env<'_>) -> Result<Loaded, Vec<Finding>> {
 pub fn load_text(name: &str, text: &str, env: Env<'_>) -> Result<Loaded, Vec<Finding>> {
     let mut findings = Findings::default();
     findings.files.push(File { path: "config/default.yaml".to_owned(), text: DEFAULT_YAML.into() });
-    findings.files.push(File { path: name.to_owned(), text: text.into() });
-    match tree::parse(1, text, &mut findings) {
+    let text = without_mark(text);
+    let file = add_file(Path::new(name), text, &mut findings);
+    match tree::parse(file, text, &mut findings) {
         Some(tree) => finish(vec![tree], env, findings),
         None => Err(findings.finish()),
     }
@@ -85,7 +87,7 @@ fn finish(trees: Vec<Node>, env: Env<'_>, mut findings: Findings) -> Result<Load
     vars::fill(&mut default, env, &mut findings);
     let top = Place { line: 1, column: 1, len: 1, ..written.place };
     let named = |value: Node| Entry { key: "configuration".to_owned(), key_place: top, value };
-    let mut shaper = Shaper { findings: &mut findings, env, secrets: Default::default(), quiet: false };
+    let mut shaper = Shaper { findings: &mut findings, env, secrets: HashMap::new(), quiet: false, path: Vec::new() };
     let filled = shaper.fill(spec, Some(&named(written)), Some(&named(default)), top);
     let secrets = shaper.secrets;
     let settings = build::build(At(filled.as_ref()), &secrets, &mut findings);
@@ -137,15 +139,16 @@ fn read(path: &Path, findings: &mut Findings) -> Option<Node> {
     // The size is asked first, so that a wrong path to a huge file costs nothing.
     let size = std::fs::metadata(path).map(|meta| meta.len());
     if size.as_ref().is_ok_and(|size| *size > tree::FILE_BYTES_MAX as u64) {
-        let file = add_file(path, String::new(), findings);
+        let file = add_file(path, "", findings);
         let message = format!("a configuration file may have {} bytes", tree::FILE_BYTES_MAX);
         findings.add(Code::TooBig, Place::of_file(file), message);
         return None;
     }
     match std::fs::read(path).map(String::from_utf8) {
         Ok(Ok(text)) => {
-            let file = add_file(path, text.clone(), findings);
-            tree::parse(file, &text, findings)
+            let text = without_mark(&text);
+            let file = add_file(path, text, findings);
+            tree::parse(file, text, findings)
         }
         Ok(Err(_)) => {
             unreadable(path, "this file is not UTF-8", findings);
@@ -158,13 +161,18 @@ fn read(path: &Path, findings: &mut Findings) -> Option<Node> {
     }
 }
 
-fn add_file(path: &Path, text: String, findings: &mut Findings) -> u16 {
+/// Without the byte order mark that some editors write first.
+fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+fn add_file(path: &Path, text: &str, findings: &mut Findings) -> u16 {
     findings.files.push(File { path: path.display().to_string(), text: text.into() });
     u16::try_from(findings.files.len() - 1).unwrap_or(u16::MAX)
 }
 
 fn unreadable(path: &Path, why: &str, findings: &mut Findings) {
-    let file = add_file(path, String::new(), findings);
+    let file = add_file(path, "", findings);
     let finding = findings.add(Code::Unreadable, Place::of_file(file), format!("cannot be read: {why}"));
     finding.help("`-c` takes a file or a folder of *.yaml; paths start at the working directory");
 }

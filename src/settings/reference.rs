@@ -243,7 +243,8 @@ fn leaf(kind: Kind) -> Json {
         Kind::Dict(_) => json!({ "type": ["object", "null"] }),
         Kind::Lanes => json!({ "type": "object", "minProperties": 1 }),
         Kind::Stamp => {
-            let column = json!({ "type": "object", "required": ["column"], "additionalProperties": false, "properties": { "column": { "type": "string" } } });
+            let column = json!({ "column": { "type": "string" } });
+            let column = json!({ "type": "object", "required": ["column"], "additionalProperties": false, "properties": column });
             json!({ "anyOf": [{ "enum": ["offset", "position"] }, column] })
         }
         _ => json!({ "type": ["string", "number", "boolean"] }),

@@ -317,7 +317,7 @@ fn patterns_meet(a: &str, b: &str) -> bool {
     glob(a, &b.replace('*', "0")) || glob(b, &a.replace('*', "0"))
 }
 
-const TYPES: &[&str] = &[
+pub const TYPES: &[&str] = &[
     "string",
     "long",
     "decimal",

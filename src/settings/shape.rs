@@ -8,7 +8,7 @@ use super::findings::{Code, Findings, STARS, nearest, sounds_secret};
 use super::settings::Secret;
 use super::spec::{Component, Kind, ROLES_LATER, Spec};
 use super::tree::{Entry, Node, Place, Scalar, Value};
-use super::values::{good_column, read_secret, wrong_scalar};
+use super::values::{good_column, good_name, read_secret, wrong_scalar};
 use super::vars::Env;
 use crate::domain::ids::NAME_BYTES_MAX;
 use std::collections::HashMap;
@@ -20,12 +20,23 @@ pub struct Shaper<'a> {
     pub secrets: HashMap<String, Secret>,
     /// What is filled in stands for something already found fault with; what it lacks is no second finding.
     pub quiet: bool,
+    /// Keys from the top to here, with the names the user gave.
+    pub path: Vec<String>,
 }
 
 impl Shaper<'_> {
     /// The complete form of `written`. `None`: it is not there, or a finding was made of it.
     pub fn fill(&mut self, spec: &Spec, written: Option<&Entry>, default: Option<&Entry>, parent: Place) -> Option<Entry> {
         let written = written.filter(|e| !e.value.is_null());
+        // What a user named keeps its name; anything else is called as in the list of keys.
+        let name = written.map(|e| e.key.as_str()).or_else(|| spec.path.rsplit('.').next());
+        self.path.push(name.unwrap_or_default().to_owned());
+        let filled = self.fill_here(spec, written, default, parent);
+        self.path.pop();
+        filled
+    }
+
+    fn fill_here(&mut self, spec: &Spec, written: Option<&Entry>, default: Option<&Entry>, parent: Place) -> Option<Entry> {
         if let Some(entry) = written
             && !entry.value.is_broken()
         {
@@ -68,8 +79,10 @@ impl Shaper<'_> {
         if self.quiet {
             return;
         }
-        let key = spec.path.rsplit('.').next().unwrap_or_default();
-        let finding = self.findings.add(Code::MissingKey, parent, format!("`{key}` is missing here"));
+        let key = self.path.last().cloned().unwrap_or_default();
+        let within = &self.path[..self.path.len().saturating_sub(1)];
+        let message = format!("`{key}` is missing{}", within_text(within));
+        let finding = self.findings.add(Code::MissingKey, parent, message);
         let hint = match spec.path.as_str() {
             "version" => "begin the file with `version: 1`".to_owned(),
             path => format!("`widerow config explain {}` tells what belongs there", path.replace("*.", "")),
@@ -98,7 +111,7 @@ impl Shaper<'_> {
         let default = default.and_then(|d| find(&d.value, "*"));
         let mut out = Vec::new();
         for written in entries {
-            if !self.good_name(what, written) {
+            if !self.check_name(what, written) {
                 continue;
             }
             let filled = match child.kind {
@@ -115,7 +128,7 @@ impl Shaper<'_> {
     }
 
     /// Names of components become metric labels, folders and key parts; those of tables and fields are freer.
-    fn good_name(&mut self, what: &str, entry: &Entry) -> bool {
+    fn check_name(&mut self, what: &str, entry: &Entry) -> bool {
         let name = entry.key.as_str();
         let allowed = match what {
             "field" => !name.is_empty() && name.len() <= NAME_BYTES_MAX && !name.chars().any(char::is_control),
@@ -123,10 +136,7 @@ impl Shaper<'_> {
                 let parts: Vec<&str> = name.split('.').collect();
                 parts.len() == 2 && parts.iter().all(|part| good_column(part))
             }
-            _ => {
-                let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-                !name.is_empty() && name.len() <= 64 && name.chars().all(plain) && !name.starts_with('-')
-            }
+            _ => good_name(name),
         };
         if !allowed {
             let finding = self.findings.add(Code::BadName, entry.key_place, format!("`{name}` cannot name a {what}"));
@@ -332,10 +342,7 @@ impl Shaper<'_> {
         }
         self.hide_below(&written.value);
         let known: Vec<&str> = spec.child_names().collect();
-        let message = match spec.path.as_str() {
-            "" => format!("unknown key `{key}`"),
-            path => format!("unknown key `{key}` in `{path}`"),
-        };
+        let message = format!("unknown key `{key}`{}", within_text(&self.path));
         let finding = self.findings.add(Code::UnknownKey, written.key_place, message);
         finding.nearest(key, known.iter().copied());
         finding.help(if known.is_empty() {
@@ -362,6 +369,14 @@ impl Shaper<'_> {
             self.findings.add(Code::WrongShape, entry.value.place, message);
         }
         None
+    }
+}
+
+/// ` in `a.b``, or nothing at the top, whose own name comes first in a path.
+fn within_text(path: &[String]) -> String {
+    match path {
+        [] | [_] => String::new(),
+        [_, path @ ..] => format!(" in `{}`", path.join(".")),
     }
 }
 

@@ -4,11 +4,13 @@ mod effective;
 mod fuzz;
 
 use super::*;
+use crate::domain::change::Snapshot;
 use crate::domain::document::{As, Field};
 use crate::domain::ids::Name;
 use crate::domain::job::Lane;
-use crate::domain::line::When;
+use crate::domain::line::{DeleteMode, Selector, When};
 use crate::domain::route::{PartitionedBy, StampKind};
+use crate::domain::schema::ColumnType;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -81,6 +83,8 @@ const FAULTS: &[Fault] = &[
     (Code::TwoKinds, "embedded: {} } # sink", "embedded: {}, §queue_only: {} }"),
     (Code::BadName, "  order_search:", "  §order search:"),
     (Code::BadName, "      trade.item:", "      §item:"),
+    (Code::BadName, "money:", "§\"m o\":"),
+    (Code::BadName, "{ urgent: 6, normal: 3 }", "{ urgent: 6, normal: 3, §\"a b\": 1 }"),
     (Code::WrongShape, "  id: n1", "  id: §[n1]"),
     (Code::WrongShape, "[ingest, deliver]", "§ingest"),
     (Code::WrongShape, "when: any", "when: §trade.orders.status"),
@@ -96,6 +100,8 @@ const FAULTS: &[Fault] = &[
     (Code::BadValue, "default: \"0\"", "default: §zero"),
     (Code::BadValue, "[primary_key]", "[order_no, §primary_key]"),
     (Code::BadValue, "\"127.0.0.1:0\"", "§localhost"),
+    (Code::BadValue, "\"127.0.0.1:0\"", "§\"::1:80\""),
+    (Code::BadValue, "  id: n1", "  id: §\"\""),
     (Code::BadValue, "as: decimal", "as: §number"),
     (Code::BadValue, "jsonl: { path: in.jsonl }", "generator: { disorder: §120% }"),
     (Code::BadValue, "jsonl: { path: in.jsonl }", "generator: { rate: §2000 }"),
@@ -114,7 +120,11 @@ const FAULTS: &[Fault] = &[
     (Code::UnknownTable, "root: trade.orders", "root: §trade.order"),
     (Code::UnknownTable, "[trade.orders.status]", "[§trade.ordres.status]"),
     (Code::UnknownTable, "{ count: trade.item }", "{ count: §trade.items }"),
-    (Code::NoTable, "store: { embedded: {} }", "store:\nlines: { a: { row: x, sink: { queue_only: } } }\nrows: { §x: { key: \"{a}\" } }\n#"),
+    (
+        Code::NoTable,
+        "store: { embedded: {} }",
+        "store:\nlines: { a: { row: x, sink: { queue_only: } } }\nrows: { §x: { key: \"{a}\" } }\n#",
+    ),
     (Code::NotAKeyColumn, "{ no: order_no }", "{ §on: order_no }"),
     (Code::BadType, "qty: long", "qty: §int"),
     (Code::BadColumn, "id: [id] # item", "id: [§trade.id]"),
@@ -151,7 +161,11 @@ const FAULTS: &[Fault] = &[
     (Code::OpenAdmin, "\"127.0.0.1:0\"", "§\"0.0.0.0:7280\""),
     (Code::PositionWeight, "stamp: offset", "stamp: §position"),
     (Code::StampFormat, "stamp: offset\n    format: auto", "stamp: §position\n    format: canal"),
-    (Code::FormatConflict, "jsonl: { path: in.jsonl }\n    stamp: offset\n    format: auto", "generator: { format: canal }\n    format: §maxwell"),
+    (
+        Code::FormatConflict,
+        "jsonl: { path: in.jsonl }\n    stamp: offset\n    format: auto",
+        "generator: { format: canal }\n    format: §maxwell",
+    ),
     (Code::Unused, "rows:", "rows:\n  §other: { key: \"{a}\", tables: { trade.orders: { id: [a] } } }"),
 ];
 
@@ -211,7 +225,7 @@ fn all_findings_at_once_in_order() {
         .replace("qty: long", "qty: int");
     let found = found(&text);
     let codes: Vec<_> = found.iter().map(|f| f.code).collect();
-    assert_eq!(codes, [Code::BadValue, Code::UnknownKey, Code::Unused, Code::BadType, Code::UnknownRow]);
+    assert_eq!(codes, [Code::BadValue, Code::UnknownKey, Code::BadType, Code::UnknownRow]);
     assert!(found.is_sorted_by_key(|f| (f.line, f.column)));
     let labels: Vec<_> = found.iter().filter_map(|f| f.label.as_deref()).collect();
     assert_eq!(
@@ -230,6 +244,28 @@ fn faults_between_sections() {
     assert_eq!(codes, [Code::Unused, Code::TypeConflict, Code::BadMatch, Code::NotANumber]);
     let codes: Vec<_> = found("version: 1").iter().map(|f| f.code).collect();
     assert_eq!(codes, [Code::NothingToDo, Code::NothingToDo]);
+}
+
+/// Goal: a byte order mark and Windows line ends change nothing. Method: the base with both.
+#[test]
+fn files_of_other_editors_load() {
+    let text = format!("\u{feff}{}", BASE.replace('\n', "\r\n"));
+    assert_eq!(loaded(&text).origin.hash(), loaded(BASE).origin.hash());
+    let found = found(&text.replace("many: true", "many: yes"));
+    assert_eq!((found[0].line, found[0].column), (28, 15), "{found:#?}");
+}
+
+/// Goal: lists that two rooms need agree. Method: the words of the list of keys, read by the domain.
+#[test]
+fn lists_agree_with_the_domain() {
+    assert!(spec::AS.iter().all(|word| As::parse(word).is_some()));
+    let field = spec::root().at("lines.*.document.fields.*").unwrap();
+    let forms: BTreeSet<&str> = fields::FORMS.iter().flat_map(|(form, beside)| beside.iter().chain([form])).copied().collect();
+    assert_eq!(forms, field.child_names().collect());
+    for word in rows::TYPES {
+        let text = if matches!(*word, "enum" | "set") { format!("{word}('a')") } else { (*word).to_owned() };
+        assert!(ColumnType::parse(&text).is_ok(), "{text}");
+    }
 }
 
 /// Goal: settings mean what the file says. Method: the base's values, one of each kind, and the defaults beside them.
@@ -274,6 +310,38 @@ impl Source {
     }
 }
 
+/// Goal: the other forms of what the base says one way. Method: each written, each read.
+#[test]
+fn other_forms_arrive() {
+    let generator = "generator: { events: none, rate: 90/m, hot: 10%, skew: 0.99, format: canal }";
+    let text = BASE
+        .replace("jsonl: { path: in.jsonl }", generator)
+        .replace("stamp: offset", "stamp: { column: version }")
+        .replace("[primary_key]", "[order_no, shop]")
+        .replace("    format: auto", "    snapshot: fill\n    on_bad_record: stop")
+        .replace("{ urgent: 6, normal: 3 }", "{ strict: [urgent, normal] }")
+        .replace("lease: 30s", "on_late: park\n  retry: { max: 0, cap: 1h30m }")
+        .replace("when: any", "when: [orders.status, \"trade.item.*\"]")
+        .replace("sink: { embedded: {} }", "delete: tombstone\n    skip_equal: true\n    sink: { queue_only: }")
+        .replace("[ingest, deliver]", "[ingest]");
+    let settings = loaded(&text).settings;
+    let source = &settings.sources[0];
+    let SourceKind::Generator(made) = &source.kind else { panic!("not a generator") };
+    assert_eq!((made.events, made.rate, made.hot, made.skew, made.seed), (None, Some(1.5), 0.1, 0.99, 7));
+    assert_eq!(source.stamp, StampKind::Column(Name::of("version")));
+    assert_eq!(source.partitioned_by, PartitionedBy::Columns(vec![Name::of("order_no"), Name::of("shop")]));
+    assert_eq!((source.snapshot, source.on_bad_record), (Some(Snapshot::Fill), OnBadRecord::Stop));
+    assert!(settings.queue.strict && settings.queue.lanes.len() == 2);
+    assert_eq!((settings.queue.on_late, settings.queue.retry.max), (OnLate::Park, 0));
+    assert_eq!(settings.queue.retry.cap, Duration::from_secs(5400));
+    assert!(settings.node.ingest && !settings.node.deliver);
+    let line = &settings.lines[0].line;
+    let item = Selector { table: Name::of("item"), column: None };
+    let status = Selector { table: Name::of("orders"), column: Some(Name::of("status")) };
+    assert_eq!(line.when, When::Columns(vec![status, item]));
+    assert_eq!((line.delete, line.skip_equal, &settings.lines[0].sink), (DeleteMode::Tombstone, true, &SinkKind::QueueOnly));
+}
+
 /// Goal: M1's names. Method: one table name in two databases, one alone.
 #[test]
 fn short_names_say_the_database_only_where_they_must() {
@@ -292,17 +360,20 @@ fn short_names_say_the_database_only_where_they_must() {
 fn files_lie_over_each_other() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
-    write("10-base.yaml", BASE);
+    write("15-source.yaml", "sources: { shop: { generator: { seed: 9 } } }");
     write("20-over.yaml", "queue: { max_pending: 77, lanes: { normal: 1 } }\nlines: { order_search: { lanes: , workers: 5 } }\n");
     write(
         "30-kind.yaml",
         "lines:\n  order_search: { sink: { jsonl: { path: o.jsonl } } }\n  more: { row: order, sink: { queue_only: } }\n",
     );
     write("not-yaml.txt", "][");
-    let lanes = BASE.replace("{ urgent: [trade.orders.status], first_seen: urgent }", "{}");
+    let base = BASE.replace("format: auto", "on_bad_record: stop");
+    let lanes = base.replace("{ urgent: [trade.orders.status], first_seen: urgent }", "{}");
     write("10-base.yaml", &lanes);
     let settings = load(&[folder.path().to_owned()], &env).unwrap().settings;
     assert_eq!(settings.queue.max_pending, 77);
+    assert!(matches!(&settings.sources[0].kind, SourceKind::Generator(made) if made.seed == 9));
+    assert_eq!(settings.sources[0].on_bad_record, OnBadRecord::DeadLetter, "another kind replaces the whole component");
     assert_eq!(settings.queue.lanes, [(Name::of("normal"), 1)], "lanes are replaced whole");
     assert_eq!(settings.lines.len(), 2);
     assert_eq!(settings.lines[0].sink, SinkKind::Jsonl { path: PathBuf::from("o.jsonl") });

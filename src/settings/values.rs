@@ -23,6 +23,12 @@ pub fn read_secret(path: &str) -> Result<String, String> {
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
+/// Whether a text can name something of ours: names become metric labels, folders and parts of keys.
+pub fn good_name(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    !text.is_empty() && text.len() <= 64 && text.chars().all(plain) && !text.starts_with('-')
+}
+
 /// Whether a text can name a column: the qualifiers of cells (M1) and templates must be able to carry it.
 pub fn good_column(text: &str) -> bool {
     let bad = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '.' | ':' | ',' | '*' | '{' | '}' | '(' | ')' | '%');
