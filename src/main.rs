@@ -11,6 +11,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    #[cfg(debug_assertions)]
+    if !widerow::cli::script_steps() {
+        return Exit::Usage.into();
+    }
     if let Err(error) = telemetry::init_log(&cli.global.log, cli.global.log_format.into()) {
         return widerow::cli::usage(&error).into();
     }

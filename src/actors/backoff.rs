@@ -16,7 +16,7 @@ pub struct Backoff {
 
 impl Backoff {
     /// How long to wait now; until [`Backoff::waited`] the caller holds back.
-    pub fn next(&mut self) -> Duration {
+    pub fn pause(&mut self) -> Duration {
         self.waiting = true;
         let pause = FIRST.saturating_mul(1 << self.tries.min(16)).min(CAP);
         self.tries += 1;
@@ -43,12 +43,12 @@ mod tests {
     #[test]
     fn it_doubles_to_its_cap_and_starts_anew() {
         let mut backoff = Backoff::default();
-        assert_eq!([backoff.next(), backoff.next(), backoff.next()].map(|d| d.as_millis()), [50, 100, 200]);
+        assert_eq!([backoff.pause(), backoff.pause(), backoff.pause()].map(|d| d.as_millis()), [50, 100, 200]);
         for _ in 0..40 {
-            assert!(backoff.next() <= CAP);
+            assert!(backoff.pause() <= CAP);
         }
         backoff.reset();
         assert!(!backoff.is_waiting());
-        assert_eq!(backoff.next(), FIRST);
+        assert_eq!(backoff.pause(), FIRST);
     }
 }

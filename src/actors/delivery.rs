@@ -3,8 +3,7 @@
 //! Keeps J7 (retries, and what uses them up), J8 (late is an alarm), K1, K4, K5, M1's count of ambiguity, V2 (version and
 //! document come from the one row that was read). Knows nothing of queues and sinks but their plain data.
 
-use super::partition::panic_text;
-use crate::domain::fault::{Fault, FaultKind};
+use crate::domain::fault::{Fault, FaultKind, panic_text};
 use crate::domain::ids::{Millis, Name, RowId};
 use crate::domain::job::{Load, Settled, Verdict};
 use crate::domain::line::{DeleteMode, Line};

@@ -10,6 +10,9 @@ pub mod writer;
 
 use tokio::sync::oneshot;
 
+/// Rows in one call of a store or a queue.
+const BATCH_ROWS_MAX: usize = 512;
+
 /// Tells everyone who asked for a drain that nothing is left in hand; an asker may have passed its deadline.
 fn answer_all(askers: &mut Vec<oneshot::Sender<u64>>) {
     for asker in askers.drain(..) {

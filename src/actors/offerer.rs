@@ -3,8 +3,8 @@
 //! Keeps J5 (a ticket closes only after the queue accepted every job durably) and O2's last sentence (a queue that
 //! cannot be reached is waited for). Knows nothing of lines or rows.
 
+use super::BATCH_ROWS_MAX;
 use super::backoff::Backoff;
-use super::writer::BATCH_ROWS_MAX;
 use crate::domain::fault::{Advice, Fault};
 use crate::domain::ids::{Millis, Name};
 use crate::domain::job::{Offer, Offered};
@@ -111,7 +111,7 @@ impl OffererActor {
             self.last_error = Some(fault);
             return Ticket::fail(batch.into_iter().flat_map(|m| m.tickets), &text);
         }
-        let pause = self.backoff.next();
+        let pause = self.backoff.pause();
         self.since = self.last_progress;
         WaitingFor { fault: &fault, attempts: self.backoff.tries(), after: pause }.emit();
         self.last_error = Some(fault);

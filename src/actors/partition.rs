@@ -3,7 +3,11 @@
 //! Keeps C7 (a bad record is kept, its offset closes), O1, O2, O4. Its restarts are the supervisor's: when tickets fail
 //! it ends, and a new generation reads from the frontier. Knows nothing of stores, queues or other partitions.
 
+mod batch;
+mod picture;
+
 use crate::domain::decode::{self, BadReason, BadRecord, DecodeSettings, Decoded, Ignored};
+use crate::domain::fault::panic_text;
 use crate::domain::frontier::Frontier;
 use crate::domain::ids::{Epoch, Generation, Millis, NextOffset, Partition, RecordOffset};
 use crate::domain::record::Record;
@@ -13,14 +17,14 @@ use crate::domain::route::{self, Origin, RouteSettings, RowChange};
 use crate::domain::schema::Schema;
 use crate::domain::steps::{self, Step};
 use crate::messages::control::{Drain, PausePartition, ResumePartition, Stop};
-use crate::messages::entity::{ApplyChanges, RowDirectory};
+use crate::messages::entity::RowDirectory;
 use crate::messages::intake::{SourceEnded, TakeRecords};
-use crate::messages::observe::{ActorKind, ActorState, Observation, Observe, PartitionView};
 use crate::messages::ticket::{TicketHome, TicketsClosed};
 use crate::ports::ledger::{DeadLetter, Kept, Ledger};
 use crate::telemetry::{DeadLettered, TableDestroyed, TopicMeters, Totals};
 use actix::prelude::*;
-use std::collections::{HashMap, VecDeque};
+use batch::RowBatch;
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -315,20 +319,6 @@ impl PartitionActor {
             }
         }
     }
-
-    fn state(&self) -> (ActorState, String) {
-        if let Some(why) = &self.stopped {
-            return (ActorState::Stopped, why.clone());
-        }
-        if let Some(why) = &self.paused {
-            return (ActorState::Paused, why.clone());
-        }
-        if self.drain_asked {
-            return (ActorState::Draining, String::new());
-        }
-        let reason = if self.retrial(|r| r.is_alone()) { "one record at a time after failures (O2)" } else { "" };
-        (ActorState::Running, reason.to_owned())
-    }
 }
 
 impl Actor for PartitionActor {
@@ -426,76 +416,4 @@ impl Handler<Drain> for PartitionActor {
         self.answer_drain();
         Box::pin(async move { answer.await.unwrap_or(0) })
     }
-}
-
-impl Handler<Observe> for PartitionActor {
-    type Result = Observation;
-    fn handle(&mut self, _: Observe, _: &mut Self::Context) -> Observation {
-        let (state, reason) = self.state();
-        let now = (self.setup.clock)();
-        let committed = self.setup.board.committed(self.life.partition).unwrap_or(self.life.start);
-        let view = PartitionView {
-            source: self.setup.source.clone(),
-            topic: self.life.partition.topic.to_string(),
-            partition: self.life.partition.number,
-            generation: self.life.generation.0.to_string(),
-            position: self.position.0.to_string(),
-            committed: committed.0.to_string(),
-            high_watermark: self.high_watermark.map(|h| h.to_string()),
-            lag: self.high_watermark.map(|h| h.saturating_sub(self.frontier.committable().0).max(0) as u64),
-            open_tickets: self.frontier.unsettled() as u64,
-            open_bytes: self.frontier.bytes() as u64,
-            ended: self.ended && self.backlog.is_empty(),
-            paused: self.paused.clone().or_else(|| self.stopped.clone()),
-        };
-        Observation {
-            state,
-            reason,
-            since: self.since.0,
-            thread: self.life.thread,
-            depth: self.backlog.len() as u64,
-            in_flight: self.frontier.unsettled() as u64,
-            handled: self.handled,
-            restarts: self.life.restarts,
-            last_error: self.last_error.clone(),
-            last_progress: self.last_progress.0,
-            partition: Some(view),
-            ..Observation::new(
-                format!("partition:{}:{}", self.life.partition.topic, self.life.partition.number),
-                ActorKind::Partition,
-                now,
-            )
-        }
-    }
-}
-
-/// Changes of one chunk, grouped by row in order of first mention.
-#[derive(Default)]
-struct RowBatch {
-    rows: Vec<ApplyChanges>,
-    index: HashMap<crate::domain::ids::RowId, usize>,
-}
-
-impl RowBatch {
-    fn add(&mut self, changes: Vec<RowChange>, at: RecordOffset, home: &Arc<TicketHome>) {
-        for change in changes {
-            let slot = *self.index.entry(change.row.clone()).or_insert_with(|| {
-                self.rows.push(ApplyChanges { row: change.row.clone(), changes: Vec::with_capacity(1) });
-                self.rows.len() - 1
-            });
-            self.rows[slot].changes.push((change, home.ticket(at)));
-        }
-    }
-
-    fn send(self, directory: &dyn RowDirectory) {
-        for message in self.rows {
-            directory.apply(message);
-        }
-    }
-}
-
-/// A panic's own words.
-pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("panicked: {}", text.unwrap_or("without a message"))
 }

@@ -137,7 +137,7 @@ impl SinkActor {
     }
 
     fn wait_for(&mut self, fault: &Fault, ctx: &mut Context<Self>) {
-        let after = self.backoff.next();
+        let after = self.backoff.pause();
         crate::telemetry::WaitingFor { fault, attempts: self.backoff.tries(), after }.emit();
         self.last_error = Some(fault.to_string());
         self.enter(ActorState::BackingOff);

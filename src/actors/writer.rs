@@ -4,6 +4,7 @@
 //! reached is waited for, nobody fails). One batch is in flight; what arrives meanwhile is the next (group commit).
 //! Knows nothing of what is inside a write.
 
+use super::BATCH_ROWS_MAX;
 use super::backoff::Backoff;
 use crate::domain::fault::{Advice, Fault};
 use crate::domain::ids::Millis;
@@ -15,9 +16,6 @@ use crate::telemetry::{StoreMeters, StoreOp, WaitingFor};
 use actix::prelude::*;
 use std::sync::Arc;
 use tokio::sync::oneshot;
-
-/// Rows in one call.
-pub const BATCH_ROWS_MAX: usize = 512;
 
 pub struct WriterSetup {
     pub rows: Arc<dyn RowStore>,
@@ -121,7 +119,7 @@ impl WriterActor {
         if again.is_empty() {
             self.backoff.reset();
         } else {
-            let pause = self.backoff.next();
+            let pause = self.backoff.pause();
             self.since = self.last_progress;
             if let Some(fault) = &self.last_error {
                 WaitingFor { fault, attempts: self.backoff.tries(), after: pause }.emit();

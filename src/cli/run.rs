@@ -4,11 +4,9 @@ use super::args::Run;
 use super::exit::Exit;
 use super::findings;
 use crate::domain::fault::{Advice, Fault};
-use crate::io::print::PrintSink;
-use crate::messages::control::Drained;
 use crate::settings::{self, Loaded, Settings};
 use crate::supervisor::wiring::{self, Opened, RunMode};
-use crate::supervisor::{Engine, IdleState};
+use crate::supervisor::{Drained, Engine, IdleState, block_on};
 use crate::telemetry::Totals;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, Write};
@@ -150,12 +148,8 @@ pub fn run<G>(args: &Run, with: impl AsyncFnOnce(&Engine, &Arc<Settings>) -> Res
     let mode = RunMode { from_start: args.from_start || args.dry_run };
     let until = Until { idle: args.until_idle, after: None };
     let totals = Arc::new(Totals::default());
-    let ended = actix_rt::System::new().block_on(async {
-        let opened = if args.dry_run {
-            wiring::open_dry(&settings, |line| Arc::new(PrintSink::new(line)))
-        } else {
-            wiring::open(&settings)?
-        };
+    let ended = block_on(async {
+        let opened = if args.dry_run { wiring::open_dry(&settings) } else { wiring::open(&settings)? };
         node(Arc::clone(&settings), opened, mode, until, Arc::clone(&totals), with).await
     });
     match ended {

@@ -92,3 +92,9 @@ impl fmt::Display for Fault {
     }
 }
 impl std::error::Error for Fault {}
+
+/// A panic's own words.
+pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("panicked: {}", text.unwrap_or("without a message"))
+}

@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of formats; the JSON form of recorded events (3-interfaces 3.3) is in `io/jsonl.rs`.
 
-use super::ids::{Millis, Partition, RecordOffset};
+use super::ids::{Generation, Millis, Partition, RecordOffset};
 use bytes::Bytes;
 
 /// One record of one partition.
@@ -27,4 +27,15 @@ impl Record {
         let headers: usize = self.headers.iter().map(|(n, v)| n.len() + v.len()).sum();
         self.key.as_ref().map_or(0, Bytes::len) + self.value.as_ref().map_or(0, Bytes::len) + headers
     }
+}
+
+/// One batch of one partition.
+#[derive(Debug)]
+pub struct Delivery {
+    pub partition: Partition,
+    /// The reading this belongs to: raised by a rewind, so that records read before a rewind are known as such.
+    pub reading: Generation,
+    pub records: Vec<Record>,
+    /// The end of the log as last seen, where there is one: lag counts from it.
+    pub high_watermark: Option<i64>,
 }

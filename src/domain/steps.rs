@@ -1,7 +1,8 @@
 //! The named steps of one change's way (1-product 1.2), where tests may make the process die or panic.
 //!
-//! In a release build [`reached`] is empty. In a developer's build `WIDEROW_STEP=abort:row_written:3` aborts the process
-//! at the third time the step is reached, and `panic:…` panics there, so that crash tests need no guessing of moments.
+//! In a release build [`reached`] is empty. In a developer's build `main` hands over what `WIDEROW_STEP` says:
+//! `abort:row_written:3` aborts the process at the third time the step is reached, `panic:row_written:3:2` panics there and
+//! the time after, so that crash tests need no guessing of moments.
 
 /// Every step, in the order of the way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,10 +68,16 @@ pub fn reached(step: Step) {
     scripted::reached(step);
 }
 
+/// What shall happen at which step; `false` for a text that names no step. Only the first script of a process counts.
+#[cfg(debug_assertions)]
+pub fn script(text: &str) -> bool {
+    scripted::script(text).is_some()
+}
+
 #[cfg(debug_assertions)]
 mod scripted {
     use super::Step;
-    use std::sync::LazyLock;
+    use std::sync::OnceLock;
     use std::sync::atomic::{AtomicI64, Ordering};
 
     struct Script {
@@ -81,18 +88,19 @@ mod scripted {
         times: i64,
     }
 
-    static SCRIPT: LazyLock<Option<Script>> = LazyLock::new(|| {
-        let text = std::env::var("WIDEROW_STEP").ok()?;
+    static SCRIPT: OnceLock<Script> = OnceLock::new();
+
+    pub(super) fn script(text: &str) -> Option<()> {
         let mut parts = text.split(':');
         let (what, step) = (parts.next()?, parts.next()?);
         let nth: i64 = parts.next().unwrap_or("1").parse().ok()?;
         let times: i64 = parts.next().unwrap_or("1").parse().ok()?;
         let step = Step::ALL.into_iter().find(|s| s.label() == step)?;
-        Some(Script { abort: what == "abort", step, left: AtomicI64::new(nth), times })
-    });
+        SCRIPT.set(Script { abort: what == "abort", step, left: AtomicI64::new(nth), times }).ok()
+    }
 
     pub(super) fn reached(step: Step) {
-        let Some(script) = &*SCRIPT else { return };
+        let Some(script) = SCRIPT.get() else { return };
         if script.step != step {
             return;
         }

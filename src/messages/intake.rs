@@ -1,7 +1,7 @@
 //! From the source's thread to a partition.
 
 use crate::domain::ids::Generation;
-use crate::ports::source::Delivery;
+use crate::domain::record::Delivery;
 use actix::dev::Message;
 use tokio::sync::oneshot;
 

@@ -1,7 +1,7 @@
 //! Between an entity and the writer.
 
 use crate::domain::fault::{Fault, FaultKind};
-use crate::ports::rows::{CheckedWrite, RowWrite, WriteOutcome};
+use crate::domain::write::RowWrite;
 use actix::dev::{Message, Recipient};
 
 /// One row's merged changes. Sender: an entity with nothing else in flight (N1).
@@ -16,7 +16,7 @@ pub struct WriteRow {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct RowWritten {
-    pub outcome: WriteOutcome,
+    pub outcome: Result<(), Fault>,
 }
 
 /// Where the answer goes; dropped unanswered it says that the outcome is unknown.
@@ -26,7 +26,7 @@ impl WriteReply {
     pub fn to(entity: Recipient<RowWritten>) -> Self {
         Self(Some(entity))
     }
-    pub fn answer(mut self, outcome: WriteOutcome) {
+    pub fn answer(mut self, outcome: Result<(), Fault>) {
         if let Some(entity) = self.0.take() {
             entity.do_send(RowWritten { outcome });
         }
@@ -41,7 +41,3 @@ impl Drop for WriteReply {
         }
     }
 }
-
-/// C5: a conditional write an entity asks for after it has read the row.
-#[derive(Clone, Debug)]
-pub struct MoveWrite(pub CheckedWrite);

@@ -6,7 +6,7 @@
 use super::Answer;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{Epoch, Generation, NextOffset, Partition};
-use crate::domain::record::Record;
+pub use crate::domain::record::Delivery;
 use std::sync::Arc;
 
 /// A partition this process now reads.
@@ -37,17 +37,6 @@ pub trait Intake: Send + Sync {
 
     /// The source cannot go on with a partition, or (`None`) at all.
     fn failed(&self, partition: Option<Partition>, fault: Fault);
-}
-
-/// One batch of one partition.
-#[derive(Debug)]
-pub struct Delivery {
-    pub partition: Partition,
-    /// The reading this belongs to: raised by [`SourceControl::rewind`], so that records read before a rewind are known as such.
-    pub reading: Generation,
-    pub records: Vec<Record>,
-    /// The end of the log as last seen, where there is one: lag counts from it.
-    pub high_watermark: Option<i64>,
 }
 
 /// A source that can be started once.

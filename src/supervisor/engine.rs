@@ -192,6 +192,11 @@ impl Engine {
     }
 }
 
+/// Runs a future on a system of actors of its own, to its end.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    actix_rt::System::new().block_on(future)
+}
+
 fn gone(error: MailboxError) -> Fault {
     Fault::new(FaultKind::Unreachable, "supervisor", error)
 }

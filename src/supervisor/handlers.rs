@@ -187,7 +187,10 @@ impl Supervisor {
         // Partitions that came while the others were asked belong in it too: a run is not idle because nobody asked them.
         for slot in self.partitions.values() {
             if !seen.iter().any(|(id, ..)| *id == slot.care.id) {
-                let fresh = Observation { state: ActorState::Starting, ..Observation::new(slot.care.id.to_string(), ActorKind::Partition, now) };
+                let fresh = Observation {
+                    state: ActorState::Starting,
+                    ..Observation::new(slot.care.id.to_string(), ActorKind::Partition, now)
+                };
                 seen.push((slot.care.id.clone(), slot.care.life, Some(fresh)));
             }
         }

@@ -16,8 +16,9 @@ mod threads;
 mod watch;
 pub mod wiring;
 
+pub use crate::messages::control::Drained;
 pub use drain::DRAIN_STEPS;
-pub use engine::{Engine, IdleState, Parts, SourcePart};
+pub use engine::{Engine, IdleState, Parts, SourcePart, block_on};
 
 use crate::domain::ids::{Millis, Name, NextOffset, Partition};
 use crate::messages::control::{ActorExited, ActorId};
@@ -37,6 +38,9 @@ use std::time::Duration;
 const TICK: Duration = Duration::from_millis(250);
 /// A thread, or an actor with work in hand, may be silent this long before it counts as stuck.
 pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// Positions to commit with the source that keeps them.
+type Owed = (Arc<dyn SourceControl>, Vec<(Partition, NextOffset)>);
 
 /// One configured source.
 struct SourceSlot {
@@ -133,7 +137,7 @@ impl Supervisor {
     }
 
     /// Positions to commit, by the source that keeps them.
-    fn owed(&self) -> Vec<(Arc<dyn SourceControl>, Vec<(Partition, NextOffset)>)> {
+    fn owed(&self) -> Vec<Owed> {
         let mut by_source: Vec<Vec<(Partition, NextOffset)>> = vec![Vec::new(); self.sources.len()];
         for (partition, next) in self.hall.board.owed() {
             if let Some(slot) = self.partitions.get(&partition) {
@@ -162,11 +166,7 @@ impl Supervisor {
 }
 
 /// Commits by source; the number of partitions that could not be.
-async fn commit(
-    owed: Vec<(Arc<dyn SourceControl>, Vec<(Partition, NextOffset)>)>,
-    rows: Arc<dyn crate::ports::rows::RowStore>,
-    board: Arc<Board>,
-) -> usize {
+async fn commit(owed: Vec<Owed>, rows: Arc<dyn crate::ports::rows::RowStore>, board: Arc<Board>) -> usize {
     let all = owed.iter().map(|(_, positions)| positions.len()).sum();
     if let Err(fault) = rows.make_durable().await {
         tracing::warn!(%fault, "rows cannot be made durable, positions wait");

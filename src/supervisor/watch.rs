@@ -3,7 +3,7 @@
 //! actix restarts nothing after a panic and reuses the same value after a stop, so the context's future is spawned here
 //! and its join handle awaited: a panic, a fault and an ordinary end are told apart (4.4).
 
-use crate::actors::partition::panic_text;
+use crate::domain::fault::panic_text;
 use crate::domain::restart::ExitReason;
 use crate::messages::control::{ActorExited, ActorId};
 use actix::dev::channel::channel;

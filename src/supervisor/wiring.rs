@@ -10,6 +10,7 @@ use crate::io::embedded::{EmbeddedDocuments, EmbeddedLedger, EmbeddedQueue, Embe
 use crate::io::jobbook::wait::wall_clock;
 use crate::io::jsonl::{JsonlSink, JsonlSource};
 use crate::io::memory::{MemoryLedger, MemoryQueue, MemoryRowStore};
+use crate::io::print::PrintSink;
 use crate::ports::ledger::Ledger;
 use crate::ports::queue::JobQueue;
 use crate::ports::rows::RowStore;
@@ -58,14 +59,14 @@ pub fn open(settings: &Settings) -> Result<Opened, Fault> {
     })
 }
 
-/// The same doors in memory, with one sink for every line: a dry run touches nothing that stays.
-pub fn open_dry(settings: &Settings, sink: impl Fn(Name) -> Arc<dyn Sink>) -> Opened {
+/// The same doors in memory, documents to standard output: a dry run touches nothing that stays.
+pub fn open_dry(settings: &Settings) -> Opened {
     let lines = settings.lines.iter().filter(|l| l.sink != SinkKind::QueueOnly).map(|l| l.line.name);
     Opened {
         rows: Arc::new(MemoryRowStore::new(Arc::clone(&settings.schema))),
         queue: Arc::new(MemoryQueue::new(&settings.queue, wall_clock())),
         ledger: Arc::new(MemoryLedger::new()),
-        sinks: lines.map(|name| (name, sink(name))).collect(),
+        sinks: lines.map(|name| (name, Arc::new(PrintSink::new(name)) as Arc<dyn Sink>)).collect(),
     }
 }
 

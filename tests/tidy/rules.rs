@@ -53,7 +53,11 @@ fn lies_in(path: &str, place: &str) -> bool {
 }
 
 fn is_test_file(path: &str) -> bool {
-    path.starts_with("tests/") || path.starts_with("benches/") || path.ends_with("/tests.rs") || path.contains("/tests/")
+    path.starts_with("tests/")
+        || path.starts_with("benches/")
+        || path.ends_with("/tests.rs")
+        || path.ends_with("/samples.rs")
+        || path.contains("/tests/")
 }
 
 /// Banned texts anywhere, and banned words in files that are not Rust (in Rust only comments are held against them).
@@ -173,6 +177,7 @@ impl File<'_> {
             }
             let own = self.module();
             if room == "actors"
+                && target == "actors"
                 && let (Some(role), Some(me)) = (path.get(1), own.get(1))
                 && ACTOR_ROLES.contains(&role.as_str())
                 && role != me

@@ -1,6 +1,6 @@
 //! Images from a format's row objects: which column is read how, learnt once per record.
 //!
-//! Keeps C1 (a placeholder for a value that was not sent is absent), C2, C8 (the last of two equal members wins). The
+//! Keeps C1 (what stands for a value that was not sent is absent), C2, C8 (the last of two equal members wins). The
 //! event's own types go before the declared ones. Knows nothing of where in a record its rows stand.
 
 use super::json::{Json, each_member};

@@ -113,7 +113,7 @@ pub(super) fn write(out: &mut String, value: &Json<'_>, kind: &Kind<'_>, wire: W
     match (kind, value) {
         (_, Json::Null) => Err(Unfit("a value")),
         (Kind::Json, value) => json_text(out, value, wire),
-        (Kind::AsIs | Kind::Long | Kind::Bool, Json::Bool(on)) | (Kind::Bit { .. }, Json::Bool(on)) => {
+        (Kind::AsIs | Kind::Long | Kind::Bool | Kind::Bit { .. }, Json::Bool(on)) => {
             out.push(if *on { '1' } else { '0' });
             Ok(())
         }

@@ -41,7 +41,7 @@ impl Source for JsonlSource {
     /// Blocks for one pass over the file.
     fn start(self: Box<Self>, intake: Arc<dyn Intake>) -> Result<Arc<dyn SourceControl>, Fault> {
         let Self { name, path, ledger, from_start } = *self;
-        let (opened, outcome) = mpsc::channel();
+        let (opened, outcome) = mpsc::sync_channel(1);
         let (note, kept_in, told) = (note_name(&name), ledger.clone(), intake.clone());
         let body = {
             let name = name.clone();

@@ -96,7 +96,7 @@ fn heartbeats_need_a_sign_of_their_own() {
     assert!(decode_text(beat, &schema).is_err());
 }
 
-/// Goal: a value that was not sent is absent, not null and not a text (C1). Method: the placeholder, plain and as bytes.
+/// Goal: a value that was not sent is absent, not null and not a text (C1). Method: the stand-in, plain and as bytes.
 #[test]
 fn an_unavailable_value_is_absent() {
     let schema = schema(&[("img", "binary")]);

@@ -3,7 +3,7 @@ use crate::domain::record::Record;
 use crate::ports::ledger::{DeadLetter, Kept};
 use crate::ports::source::Delivery;
 use std::collections::BTreeMap;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::oneshot;
 
 /// Notes in memory; nothing else of a ledger is used here.
@@ -55,35 +55,38 @@ enum Call {
     Failed(Fault),
 }
 
-struct Engine(UnboundedSender<Call>);
+/// More calls than any test makes.
+const CALLS_MAX: usize = 10_000;
+
+struct Engine(Sender<Call>);
 
 impl Intake for Engine {
     fn assigned(&self, _: &str, partitions: Vec<Assigned>) -> Answer<'static, ()> {
-        let _ = self.0.send(Call::Assigned(partitions));
+        let _ = self.0.try_send(Call::Assigned(partitions));
         Box::pin(async {})
     }
     fn deliver(&self, records: Delivery) -> Answer<'static, ()> {
         let (answer, answered) = oneshot::channel();
-        let _ = self.0.send(Call::Deliver(records, answer));
+        let _ = self.0.try_send(Call::Deliver(records, answer));
         Box::pin(async move {
             let _ = answered.await;
         })
     }
     fn ended(&self, partition: Partition, _: Generation) {
-        let _ = self.0.send(Call::Ended(partition));
+        let _ = self.0.try_send(Call::Ended(partition));
     }
     fn revoked(&self, _: Vec<Partition>) -> Answer<'static, ()> {
         Box::pin(async {})
     }
     fn failed(&self, _: Option<Partition>, fault: Fault) {
-        let _ = self.0.send(Call::Failed(fault));
+        let _ = self.0.try_send(Call::Failed(fault));
     }
 }
 
 /// A running source and what it called, step by step.
 struct Run {
     control: Arc<dyn SourceControl>,
-    calls: UnboundedReceiver<Call>,
+    calls: Receiver<Call>,
     assigned: Vec<Assigned>,
     held: HashMap<Partition, oneshot::Sender<()>>,
 }
@@ -94,7 +97,7 @@ fn part(topic: &str, number: i32) -> Partition {
 
 impl Run {
     fn start(path: &Path, notes: &Arc<Notes>, from_start: bool) -> Result<Self, Fault> {
-        let (calls, called) = unbounded_channel();
+        let (calls, called) = channel(CALLS_MAX);
         let source = Box::new(JsonlSource::new("s", path, notes.clone(), from_start));
         let control = source.start(Arc::new(Engine(calls)))?;
         let mut run = Self { control, calls: called, assigned: Vec::new(), held: HashMap::new() };
