@@ -143,7 +143,7 @@ impl Model<'_> {
         };
         let fault = Fault::new(FaultKind::Unreachable, "script", "no answer");
         let call = [Call::Offer, Call::Take, Call::Finish][usize::from(how) % 3];
-        if how % 2 == 0 {
+        if how.is_multiple_of(2) {
             memory.script().fail_next(call, 1, &fault);
         } else {
             memory.script().lose_next(call, 1, &fault);

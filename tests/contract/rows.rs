@@ -207,8 +207,8 @@ async fn purge_never_lowers_a_version(place: &Place) {
         let cells = [("a", Some("1")), ("b", Some("2"))];
         write(&*store, &id, [change("item", "1", 5, &cells), tombstone("item", "1", 8, 100)]).await;
         write(&*store, &id, [change("item", "2", 6, &cells), tombstone("item", "2", 9, 200)]).await;
-        let mut marked = WideRow::default();
-        marked.marks = vec![("moved:old".into(), Stamp(3)), ("moved:new".into(), Stamp(30))];
+        let marks = vec![("moved:old".into(), Stamp(3)), ("moved:new".into(), Stamp(30))];
+        let marked = WideRow { marks, ..WideRow::default() };
         write(&*store, &id, [marked]).await;
         let before = version_of(read(&*store, &id).await.as_ref(), version);
         let horizon = Horizon { written_before: Millis(150), marks_below: Stamp(10) };
