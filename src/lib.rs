@@ -2,6 +2,7 @@
 //! many tables.
 
 pub mod actors;
+pub mod admin;
 pub mod cli;
 pub mod domain;
 pub mod io;

@@ -4,8 +4,9 @@ use super::args::Run;
 use super::exit::Exit;
 use super::findings;
 use crate::domain::fault::{Advice, Fault};
+use crate::ports::Doors;
 use crate::settings::{self, Loaded, Settings};
-use crate::supervisor::wiring::{self, Opened, RunMode};
+use crate::supervisor::wiring::{self, RunMode};
 use crate::supervisor::{Drained, Engine, IdleState, block_on};
 use crate::telemetry::Totals;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -69,14 +70,14 @@ pub struct Until {
 /// Stores that refuse this configuration (E5), signals that cannot be heard.
 pub async fn node<G>(
     settings: Arc<Settings>,
-    opened: Opened,
+    doors: Doors,
     mode: RunMode,
     until: Until,
     totals: Arc<Totals>,
     with: impl AsyncFnOnce(&Engine, &Arc<Settings>) -> Result<G, Fault>,
 ) -> Result<(Exit, Drained), Fault> {
-    wiring::check_fingerprints(&*opened.rows, &settings.schema, &settings).await?;
-    let parts = wiring::parts(&settings, opened, mode)?;
+    wiring::check_fingerprints(&*doors.rows, &settings.schema, &settings).await?;
+    let parts = wiring::parts(&settings, doors, mode)?;
     let mut signals = Signals::new()?;
     let engine = Engine::start(Arc::clone(&settings), parts, Arc::clone(&totals), wiring::clock);
     let guard = match with(&engine, &settings).await {
@@ -149,8 +150,8 @@ pub fn run<G>(args: &Run, with: impl AsyncFnOnce(&Engine, &Arc<Settings>) -> Res
     let until = Until { idle: args.until_idle, after: None };
     let totals = Arc::new(Totals::default());
     let ended = block_on(async {
-        let opened = if args.dry_run { wiring::open_dry(&settings) } else { wiring::open(&settings)? };
-        node(Arc::clone(&settings), opened, mode, until, Arc::clone(&totals), with).await
+        let doors = if args.dry_run { wiring::open_dry(&settings) } else { wiring::open(&settings)? };
+        node(Arc::clone(&settings), doors, mode, until, Arc::clone(&totals), with).await
     });
     match ended {
         Ok((exit, _)) => {

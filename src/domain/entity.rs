@@ -227,8 +227,12 @@ impl<T> Bundle<T> {
         let tombstone = |stamp: Stamp| Tombstone { stamp, written: now, revoked: false };
         let (tombstone, cells) = match &change.effect {
             Effect::Put { image, reborn } => {
-                // C3: just below, so that columns the insert leaves out do not survive.
-                (reborn.then(|| tombstone(change.stamp.before())), Cells::of_image(image, change.stamp))
+                // C3: just below, so that columns the insert leaves out do not survive. Below stamp 0 nothing can lie, and
+                // a tombstone there would add no weight (V4).
+                (
+                    (*reborn && change.stamp > Stamp(0)).then(|| tombstone(change.stamp.before())),
+                    Cells::of_image(image, change.stamp),
+                )
             }
             Effect::Delete => (Some(tombstone(change.stamp)), Cells::default()),
             Effect::MoveOut(_) => return,

@@ -2,6 +2,7 @@
 
 use crate::domain::health::ActorKind;
 use crate::domain::ids::Partition;
+use crate::domain::record::Record;
 use crate::domain::restart::ExitReason;
 use crate::messages::observe::Observation;
 use actix::dev::{Message, MessageResponse};
@@ -125,9 +126,25 @@ pub struct ExitSeen {
 #[derive(Message, Clone, Debug)]
 #[rtype(result = "Result<(), CommandError>")]
 pub enum Command {
-    Pause { partition: Partition, reason: String },
-    Resume { partition: Partition, reason: String },
-    Restart { actor: String, reason: String },
+    Pause {
+        partition: Partition,
+        reason: String,
+    },
+    Resume {
+        partition: Partition,
+        reason: String,
+    },
+    Restart {
+        actor: String,
+        reason: String,
+    },
+    /// Sends a dead letter through the node again; it is removed once it passes.
+    Replay {
+        letter: Box<Record>,
+        source: String,
+        id: String,
+        reason: String,
+    },
 }
 
 /// Why a wish was not granted.
@@ -137,6 +154,10 @@ pub enum CommandError {
     NoSuchPartition(Partition),
     #[error("no actor is called `{0}`; `widerow actors` lists them")]
     NoSuchActor(String),
+    #[error("source `{0}` is not configured on this node; a letter is replayed where its source is")]
+    NoSuchSource(String),
+    #[error("still not usable: {0}")]
+    StillBad(String),
     #[error("the node is draining")]
     Draining,
 }

@@ -19,9 +19,8 @@ use crate::messages::control::{ActorId, Command, DrainAll, Drained, LookAround, 
 use crate::messages::link::Link;
 use crate::messages::offer::OfferJobs;
 use crate::messages::write::WriteRow;
+use crate::ports::Doors;
 use crate::ports::ledger::Ledger;
-use crate::ports::queue::JobQueue;
-use crate::ports::rows::RowStore;
 use crate::ports::sink::Sink;
 use crate::ports::source::Source;
 use crate::settings::{self, LineSettings, OnBadRecord, Settings};
@@ -33,11 +32,7 @@ use std::sync::atomic::AtomicBool;
 
 /// The doors a node runs on.
 pub struct Parts {
-    pub rows: Arc<dyn RowStore>,
-    pub queue: Arc<dyn JobQueue>,
-    pub ledger: Arc<dyn Ledger>,
-    /// By line; lines without one are worked by others (`queue_only`).
-    pub sinks: HashMap<Name, Arc<dyn Sink>>,
+    pub doors: Doors,
     pub sources: Vec<SourcePart>,
 }
 
@@ -53,7 +48,7 @@ pub struct Engine {
     supervisor: Addr<Supervisor>,
     threads: Arc<Threads>,
     directory: Arc<EntityDirectory>,
-    queue: Arc<dyn JobQueue>,
+    pub doors: Doors,
     delivered: Vec<Name>,
     pub totals: Arc<Totals>,
     /// K5's switches by line.
@@ -78,8 +73,8 @@ impl Engine {
         let directory = EntityDirectory::new(Arc::clone(&threads), bounds);
         let line_meters = settings.lines.iter().map(|l| (l.line.name, LineMeters::new(l.line.name, &totals))).collect();
         let stores = Stores {
-            rows: Arc::clone(&parts.rows),
-            queue: Arc::clone(&parts.queue),
+            rows: Arc::clone(&parts.doors.rows),
+            queue: Arc::clone(&parts.doors.queue),
             store_meters: StoreMeters::new(&totals),
             line_meters: Arc::new(line_meters),
         };
@@ -89,12 +84,13 @@ impl Engine {
         let (board, budget) = (Arc::new(Board::default()), Arc::new(ByteBudget::new(node.in_flight_bytes_max)));
         let common =
             Common { settings: &settings, directory: &directory, board: &board, budget: &budget, totals: &totals, clock };
-        let sources = parts.sources.into_iter().map(|part| common.source(part, &parts.ledger)).collect();
+        let ledger = Arc::clone(&parts.doors.ledger);
+        let sources = parts.sources.into_iter().map(|part| common.source(part, &parts.doors.ledger)).collect();
         let mut crew = common.writers(&threads, &stores, node.ingest);
         let delivering: Vec<_> = settings.lines.iter().filter(|_| node.deliver).collect();
         let mut next_thread = 0;
         for line in &delivering {
-            let Some(sink) = parts.sinks.get(&line.line.name) else { continue };
+            let Some(sink) = parts.doors.sinks.get(&line.line.name) else { continue };
             let Some(setup) = common.sink(line, sink, &stores, &skip_equal) else { continue };
             let setup = Arc::new(setup);
             for worker in 0..line.workers {
@@ -103,7 +99,7 @@ impl Engine {
                 next_thread += 1;
             }
         }
-        let delivered = delivering.iter().map(|l| l.line.name).filter(|name| parts.sinks.contains_key(name)).collect();
+        let delivered = delivering.iter().map(|l| l.line.name).filter(|name| parts.doors.sinks.contains_key(name)).collect();
         let (its_threads, its_directory) = (Arc::clone(&threads), Arc::clone(&directory));
         let started = clock();
         let supervisor = Supervisor::create(|ctx| Supervisor {
@@ -116,6 +112,7 @@ impl Engine {
                 clock,
             },
             stores,
+            ledger,
             sources,
             partitions: BTreeMap::new(),
             crew,
@@ -130,7 +127,7 @@ impl Engine {
             actor_meters: HashMap::new(),
             lane_meters: HashMap::new(),
         });
-        Self { supervisor, threads, directory, queue: parts.queue, delivered, totals, skip_equal }
+        Self { supervisor, threads, directory, doors: parts.doors, delivered, totals, skip_equal }
     }
 
     /// Everybody's picture.
@@ -171,7 +168,7 @@ impl Engine {
             return Ok(IdleState::Busy);
         }
         for line in &self.delivered {
-            let lanes = self.queue.counts(*line).await?;
+            let lanes = self.doors.queue.counts(*line).await?;
             if lanes.iter().any(|c| c.waiting + c.retry + c.active + c.spilled > 0) {
                 return Ok(IdleState::Busy);
             }

@@ -6,10 +6,7 @@ use super::{SILENCE_MAX, Supervisor, commit};
 use crate::domain::health::{ActorKind, ActorState};
 use crate::domain::ids::Partition;
 use crate::domain::restart::ExitReason;
-use crate::messages::control::{
-    ActorExited, ActorId, Command, CommandError, Drain, EntityCounts, ExitSeen, LookAround, PausePartition, Picture,
-    ResumePartition, Stop,
-};
+use crate::messages::control::{ActorExited, ActorId, Drain, EntityCounts, ExitSeen, LookAround, PausePartition, Picture, Stop};
 use crate::messages::observe::{Observation, Observe};
 use crate::ports::source::Intake;
 use crate::telemetry::{ActorMeters, LaneMeters, PartitionMeters};
@@ -166,7 +163,7 @@ impl Supervisor {
         }
     }
 
-    fn stop_actor(&self, id: &ActorId) {
+    pub(super) fn stop_actor(&self, id: &ActorId) {
         match id {
             ActorId::Partition(partition) => {
                 if let Some(address) = self.partitions.get(partition).and_then(|s| s.address.as_ref()) {
@@ -349,63 +346,5 @@ impl Handler<LookAround> for Supervisor {
     type Result = ResponseActFuture<Self, Picture>;
     fn handle(&mut self, _: LookAround, _: &mut Self::Context) -> Self::Result {
         Box::pin(self.observe_all().into_actor(self).map(|seen, act, _| act.picture(seen)))
-    }
-}
-
-impl Handler<Command> for Supervisor {
-    type Result = Result<(), CommandError>;
-    fn handle(&mut self, command: Command, _: &mut Self::Context) -> Self::Result {
-        if self.draining {
-            return Err(CommandError::Draining);
-        }
-        tracing::info!(target: "audit", command = ?command, "operator");
-        match command {
-            Command::Pause { partition, reason } => {
-                let slot = self.partitions.get_mut(&partition).ok_or(CommandError::NoSuchPartition(partition))?;
-                slot.paused = Some(reason.clone());
-                if let Some(address) = &slot.address {
-                    address.do_send(PausePartition { reason });
-                }
-                if let Some(control) = &self.sources[slot.source].control {
-                    control.pause(partition);
-                }
-            }
-            Command::Resume { partition, .. } => {
-                let slot = self.partitions.get_mut(&partition).ok_or(CommandError::NoSuchPartition(partition))?;
-                slot.paused = None;
-                slot.forgive();
-                if let Some(address) = &slot.address {
-                    address.do_send(ResumePartition);
-                }
-                if let Some(control) = &self.sources[slot.source].control {
-                    control.resume(partition);
-                }
-            }
-            Command::Restart { actor, .. } => self.restart(&actor)?,
-        }
-        Ok(())
-    }
-}
-
-impl Supervisor {
-    fn restart(&mut self, actor: &str) -> Result<(), CommandError> {
-        let partitions = self.partitions.values().map(|s| &s.care);
-        let mut cares = partitions.chain(self.crew.iter().map(|s| &s.care));
-        let care = cares.find(|c| c.id.to_string() == actor).ok_or_else(|| CommandError::NoSuchActor(actor.to_owned()))?;
-        let (id, state) = (care.id.clone(), care.state);
-        if let ActorId::Partition(partition) = id
-            && let Some(slot) = self.partitions.get(&partition)
-        {
-            slot.forgive();
-        }
-        if matches!(state, ActorState::Failed | ActorState::Stopped) {
-            self.start_again(&id);
-        } else {
-            if let Some(care) = self.care_of(&id) {
-                care.restart_asked = true;
-            }
-            self.stop_actor(&id);
-        }
-        Ok(())
     }
 }

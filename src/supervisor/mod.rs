@@ -5,12 +5,12 @@
 
 mod assignment;
 mod care;
+mod commands;
 mod crew;
 pub mod directory;
 mod drain;
 pub mod engine;
 mod handlers;
-pub mod runs;
 mod shared;
 mod threads;
 mod watch;
@@ -22,6 +22,7 @@ pub use engine::{Engine, IdleState, Parts, SourcePart, block_on};
 
 use crate::domain::ids::{Millis, Name, NextOffset, Partition};
 use crate::messages::control::{ActorExited, ActorId};
+use crate::ports::ledger::Ledger;
 use crate::ports::source::{Source, SourceControl};
 use crate::settings::Settings;
 use crate::telemetry::{ActorMeters, LaneMeters};
@@ -58,6 +59,7 @@ pub struct Supervisor {
     settings: Arc<Settings>,
     hall: Hall,
     stores: Stores,
+    ledger: Arc<dyn Ledger>,
     sources: Vec<SourceSlot>,
     partitions: BTreeMap<Partition, PartitionSlot>,
     crew: Vec<CrewSlot>,

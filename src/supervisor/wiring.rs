@@ -11,22 +11,14 @@ use crate::io::jobbook::wait::wall_clock;
 use crate::io::jsonl::{JsonlSink, JsonlSource};
 use crate::io::memory::{MemoryLedger, MemoryQueue, MemoryRowStore};
 use crate::io::print::PrintSink;
+use crate::ports::Doors;
 use crate::ports::ledger::Ledger;
-use crate::ports::queue::JobQueue;
 use crate::ports::rows::RowStore;
 use crate::ports::sink::Sink;
 use crate::ports::source::Source;
 use crate::settings::{self, Settings, SinkKind, SourceKind};
 use std::collections::HashMap;
 use std::sync::Arc;
-
-/// The stores of a node, without its sources: what offline verbs need as well.
-pub struct Opened {
-    pub rows: Arc<dyn RowStore>,
-    pub queue: Arc<dyn JobQueue>,
-    pub ledger: Arc<dyn Ledger>,
-    pub sinks: HashMap<Name, Arc<dyn Sink>>,
-}
 
 /// How a run differs from the configuration.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,7 +31,7 @@ pub struct RunMode {
 ///
 /// # Errors
 /// A store is open elsewhere, of another version, or cannot be reached: with what to do.
-pub fn open(settings: &Settings) -> Result<Opened, Fault> {
+pub fn open(settings: &Settings) -> Result<Doors, Fault> {
     let store = EmbeddedStore::open(&settings.node.data_dir)?;
     let mut sinks: HashMap<Name, Arc<dyn Sink>> = HashMap::new();
     for line in &settings.lines {
@@ -51,7 +43,7 @@ pub fn open(settings: &Settings) -> Result<Opened, Fault> {
         };
         sinks.insert(name, sink);
     }
-    Ok(Opened {
+    Ok(Doors {
         rows: Arc::new(EmbeddedRowStore::open(Arc::clone(&store), Arc::clone(&settings.schema))?),
         queue: Arc::new(EmbeddedQueue::open(Arc::clone(&store), &settings.queue, wall_clock())?),
         ledger: Arc::new(EmbeddedLedger::open(store)?),
@@ -60,9 +52,9 @@ pub fn open(settings: &Settings) -> Result<Opened, Fault> {
 }
 
 /// The same doors in memory, documents to standard output: a dry run touches nothing that stays.
-pub fn open_dry(settings: &Settings) -> Opened {
+pub fn open_dry(settings: &Settings) -> Doors {
     let lines = settings.lines.iter().filter(|l| l.sink != SinkKind::QueueOnly).map(|l| l.line.name);
-    Opened {
+    Doors {
         rows: Arc::new(MemoryRowStore::new(Arc::clone(&settings.schema))),
         queue: Arc::new(MemoryQueue::new(&settings.queue, wall_clock())),
         ledger: Arc::new(MemoryLedger::new()),
@@ -74,12 +66,12 @@ pub fn open_dry(settings: &Settings) -> Opened {
 ///
 /// # Errors
 /// A source that cannot be made.
-pub fn parts(settings: &Settings, opened: Opened, mode: RunMode) -> Result<Parts, Fault> {
+pub fn parts(settings: &Settings, doors: Doors, mode: RunMode) -> Result<Parts, Fault> {
     let sources = if settings.node.ingest { settings.sources.as_slice() } else { &[] };
     let sources =
-        sources.iter().map(|source| SourcePart { settings: source.clone(), source: open_source(source, &opened.ledger, mode) });
+        sources.iter().map(|source| SourcePart { settings: source.clone(), source: open_source(source, &doors.ledger, mode) });
     let sources = sources.collect();
-    Ok(Parts { rows: opened.rows, queue: opened.queue, ledger: opened.ledger, sinks: opened.sinks, sources })
+    Ok(Parts { doors, sources })
 }
 
 fn open_source(source: &settings::Source, ledger: &Arc<dyn Ledger>, mode: RunMode) -> Box<dyn Source> {

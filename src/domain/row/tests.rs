@@ -11,8 +11,8 @@ fn change(child: u8, columns: &[u8], stamp: i64, delete: bool, reborn: bool) -> 
     let mut part = part("order_item", &child.to_string(), stamp, if delete { &[] } else { &told });
     part.tombstone = match (delete, reborn) {
         (true, _) => Some(tombstone(stamp)),
-        (false, true) => Some(tombstone(stamp - 1)),
-        (false, false) => None,
+        (false, true) if stamp > 0 => Some(tombstone(stamp - 1)),
+        (false, _) => None,
     };
     WideRow { parts: vec![part], ..WideRow::default() }
 }

@@ -1,0 +1,3 @@
+//! The admin endpoint, its client, and the answers both give.
+
+pub mod runs;
