@@ -13,10 +13,11 @@ use crate::messages::observe::{ActorKind, ActorState, Observation, Observe};
 use crate::messages::offer::OfferJobs;
 use crate::messages::ticket::Ticket;
 use crate::ports::queue::JobQueue;
-use crate::telemetry::{JobOutcome, LineMeters, WaitingFor};
+use crate::telemetry::{JobOutcome, LineMeters, Stage, WaitingFor};
 use actix::prelude::*;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 pub struct OffererSetup {
@@ -100,7 +101,26 @@ impl OffererActor {
                 meters.jobs(outcome, 1);
             }
         }
+        self.measure(&batch);
         Ticket::settle(batch.into_iter().flat_map(|m| m.tickets));
+    }
+
+    /// Stage delays of one job per line and batch: a sample, so that measuring costs nothing per event.
+    fn measure(&self, batch: &[OfferJobs]) {
+        let now = self.last_progress;
+        let span = |from: Millis, to: Millis| Duration::from_millis(to.since(from) as u64);
+        for meters in self.setup.meters.values() {
+            let of_line = |m: &OfferJobs| m.offers.iter().position(|o| o.key.line == meters.line()).map(|at| (m.written, at));
+            let Some((message, (written, at))) = batch.iter().find_map(|m| Some((m, of_line(m)?))) else { continue };
+            let load = &message.offers[at].load;
+            if let (Some(oldest), Some(logged)) = (load.oldest, load.logged) {
+                meters.stage(Stage::BinlogToLog, span(oldest, logged));
+            }
+            if let Some(logged) = load.logged {
+                meters.stage(Stage::LogToRow, span(logged, written));
+            }
+            meters.stage(Stage::RowToJob, span(written, now));
+        }
     }
 
     fn refused(&mut self, mut batch: Vec<OfferJobs>, fault: Fault, ctx: &mut Context<Self>) {

@@ -208,6 +208,7 @@ impl PartitionActor {
             partitions: self.life.partitions,
             epoch: self.life.epoch,
             offset: record.offset,
+            logged: record.timestamp,
         };
         route::route(&changes, &origin, &self.setup.route, &self.setup.schema)
     }

@@ -139,6 +139,7 @@ async fn a_running_job_gets_a_follow_up_that_waits_for_it(place: &Place) {
 async fn loads_unite_and_lanes_only_rise(place: &Place) {
     let world = World::new(place, |_| ());
     let load = |oldest, newest, name, must_write| Load {
+        logged: None,
         first_offered: Millis(5),
         oldest: Some(Millis(oldest)),
         newest: Some(Millis(newest)),

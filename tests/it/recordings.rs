@@ -156,7 +156,7 @@ struct Folded {
 impl Folded {
     fn take(&mut self, record: &Record, schema: &Schema) {
         let Ok(Decoded::Changes(changes)) = decode(record, &DecodeSettings::default(), schema) else { return };
-        let origin = Origin { partition: record.partition, partitions: 3, epoch: Epoch(0), offset: record.offset };
+        let origin = Origin { partition: record.partition, partitions: 3, epoch: Epoch(0), offset: record.offset, logged: None };
         // A MINIMAL image without its key is refused here, and told of in the golden files.
         let Ok(routed) = route(&changes, &origin, &RouteSettings::default(), schema) else { return };
         for change in routed {
@@ -484,7 +484,8 @@ fn line(record: &Record, schema: &Schema) -> String {
             for change in &changes {
                 out.push_str(&told(change, schema));
             }
-            let origin = Origin { partition: record.partition, partitions: 3, epoch: Epoch(0), offset: record.offset };
+            let origin =
+                Origin { partition: record.partition, partitions: 3, epoch: Epoch(0), offset: record.offset, logged: None };
             if let Err(bad) = route(&changes, &origin, &RouteSettings::default(), schema) {
                 out.push_str(&format!(" refused {bad}"));
             }
