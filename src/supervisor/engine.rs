@@ -118,6 +118,7 @@ impl Engine {
             crew,
             directory: its_directory,
             budget,
+            marks: super::marks::Marks::default(),
             started,
             draining: false,
             committing: false,

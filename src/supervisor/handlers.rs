@@ -61,6 +61,7 @@ impl Supervisor {
         if self.ticks.is_multiple_of(LOOK_TICKS) {
             self.look_for_stuck(ctx);
             self.measure_lanes(ctx);
+            self.keep_marks(ctx);
         }
     }
 
@@ -278,11 +279,14 @@ impl Handler<PartitionsAssigned> for Supervisor {
         self.sources[source].told = true;
         for assigned in message.partitions {
             let partition = assigned.partition;
-            self.hall.board.begin(partition, assigned.start);
+            let start = self.begin_at(partition, assigned.start);
+            self.hall.board.begin(partition, start);
             let thread = self.next_thread % self.hall.threads.count();
             self.next_thread += 1;
             let mut slot = PartitionSlot::new(source, assigned, thread, self.hall.now());
-            slot.start(&self.hall, Arc::clone(&self.sources[source].setup), None);
+            // Behind where the source begins (J11): it must be told.
+            let control = self.sources[source].control.as_ref().filter(|_| start < slot.assigned.start);
+            slot.start(&self.hall, Arc::clone(&self.sources[source].setup), control);
             self.partitions.insert(partition, slot);
         }
         // A dropped answer means that the source is gone already.

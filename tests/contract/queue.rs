@@ -465,7 +465,16 @@ async fn counts_and_lists_agree(place: &Place) {
     assert_eq!(world.rows_taken(1).await, ["active"]);
     world.offer("waiting", 2).await;
     assert_eq!(world.offer("spilled", 2).await, Offered::Spilled);
-    let want = LaneCount { waiting: 1, retry: 1, active: 1, parked: 1, spilled: 1, buried: 0, oldest: Some(world.clock.now()) };
+    let want = LaneCount {
+        waiting: 1,
+        retry: 1,
+        active: 1,
+        parked: 1,
+        spilled: 1,
+        buried: 0,
+        oldest: Some(world.clock.now()),
+        unfinished: Some(world.clock.now()),
+    };
     assert_eq!(world.count(2).await, want);
     assert_eq!(world.count(1).await, LaneCount { buried: 1, ..LaneCount::default() });
     for state in JobState::ALL {
