@@ -1,5 +1,6 @@
 //! The world: one room per outside thing, each behind a door of `ports`.
 
+pub mod generator;
 pub mod jsonl;
 
 mod feed;

@@ -1,9 +1,9 @@
 use super::*;
 use crate::domain::record::Record;
+use crate::io::feed::testing::{Call, Engine, block_on, part};
 use crate::ports::ledger::{DeadLetter, Kept};
-use crate::ports::source::Delivery;
 use std::collections::BTreeMap;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::oneshot;
 
 /// Notes in memory; nothing else of a ledger is used here.
@@ -48,48 +48,12 @@ impl Ledger for Notes {
     }
 }
 
-enum Call {
-    Assigned(Vec<Assigned>),
-    Deliver(Delivery, oneshot::Sender<()>),
-    Ended(Partition),
-    Failed(Fault),
-}
-
-struct Engine(UnboundedSender<Call>);
-
-impl Intake for Engine {
-    fn assigned(&self, _: &str, partitions: Vec<Assigned>) -> Answer<'static, ()> {
-        let _ = self.0.send(Call::Assigned(partitions));
-        Box::pin(async {})
-    }
-    fn deliver(&self, records: Delivery) -> Answer<'static, ()> {
-        let (answer, answered) = oneshot::channel();
-        let _ = self.0.send(Call::Deliver(records, answer));
-        Box::pin(async move {
-            let _ = answered.await;
-        })
-    }
-    fn ended(&self, partition: Partition) {
-        let _ = self.0.send(Call::Ended(partition));
-    }
-    fn revoked(&self, _: Vec<Partition>) -> Answer<'static, ()> {
-        Box::pin(async {})
-    }
-    fn failed(&self, _: Option<Partition>, fault: Fault) {
-        let _ = self.0.send(Call::Failed(fault));
-    }
-}
-
 /// A running source and what it called, step by step.
 struct Run {
     control: Arc<dyn SourceControl>,
     calls: UnboundedReceiver<Call>,
     assigned: Vec<Assigned>,
     held: HashMap<Partition, oneshot::Sender<()>>,
-}
-
-fn part(topic: &str, number: i32) -> Partition {
-    Partition { topic: Name::of(topic), number }
 }
 
 impl Run {
@@ -146,10 +110,6 @@ impl Run {
         }
         calls
     }
-}
-
-fn block_on<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(work)
 }
 
 /// Lines of partitions in turn, `lines` in all; the offset is not told, the key is the line.

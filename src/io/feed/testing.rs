@@ -1,0 +1,49 @@
+//! The engine's side of a source, as a channel of calls.
+
+use crate::domain::fault::Fault;
+use crate::domain::ids::{Name, Partition};
+use crate::ports::Answer;
+use crate::ports::source::{Assigned, Delivery, Intake};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
+
+/// What a source called; a delivery with the hand that answers it.
+pub(crate) enum Call {
+    Assigned(Vec<Assigned>),
+    Deliver(Delivery, oneshot::Sender<()>),
+    Ended(Partition),
+    Failed(Fault),
+}
+
+pub(crate) struct Engine(pub(crate) UnboundedSender<Call>);
+
+impl Intake for Engine {
+    fn assigned(&self, _: &str, partitions: Vec<Assigned>) -> Answer<'static, ()> {
+        let _ = self.0.send(Call::Assigned(partitions));
+        Box::pin(async {})
+    }
+    fn deliver(&self, records: Delivery) -> Answer<'static, ()> {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.0.send(Call::Deliver(records, answer));
+        Box::pin(async move {
+            let _ = answered.await;
+        })
+    }
+    fn ended(&self, partition: Partition) {
+        let _ = self.0.send(Call::Ended(partition));
+    }
+    fn revoked(&self, _: Vec<Partition>) -> Answer<'static, ()> {
+        Box::pin(async {})
+    }
+    fn failed(&self, _: Option<Partition>, fault: Fault) {
+        let _ = self.0.send(Call::Failed(fault));
+    }
+}
+
+pub(crate) fn part(topic: &str, number: i32) -> Partition {
+    Partition { topic: Name::of(topic), number }
+}
+
+pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(work)
+}
