@@ -8,6 +8,10 @@
 
 use super::chance::{Chance, Zipf};
 use super::tables::{Cell, Row, Table, key_of};
+use super::words::{
+    BRANDS, CATEGORIES, CHANNELS, CITIES, COLORS, GOODS, METHODS, OPERATOR, REASONS, RECEIVER, REMARKS, SIZES, SKU, SUPPLIER,
+    TAGS,
+};
 use crate::settings::GeneratorSettings;
 
 /// Items one order may hold.
@@ -18,22 +22,6 @@ const GONE_MAX: usize = 4;
 const OPENING_MS: i64 = 1_740_794_400_000;
 /// Above 2^53: a value that went through a float would show.
 const FIRST_USER: i64 = 9_007_199_254_740_993;
-
-const CHANNELS: [&str; 5] = ["web", "app", "门店", "mini program", "call \"centre\""];
-const CITIES: [&str; 8] = ["Hangzhou", "Zürich", "São Paulo", "上海", "Lagos", "Osaka", "Łódź", "Wagga Wagga"];
-const REMARKS: [&str; 5] = ["leave at the back\\door", "", "请快一点 😀", "\"gift\"", "ring twice"];
-const METHODS: [&str; 3] = ["card", "transfer", "alipay"];
-const REASONS: [&str; 4] = ["broken", "too late", "not as shown", "changed my mind"];
-const BRANDS: [&str; 6] = ["Acme", "Öko", "北斗", "Nord", "Plain", "O'Neil"];
-const CATEGORIES: [&str; 5] = ["toys", "tools", "food", "books", "garden"];
-const COLORS: [&str; 4] = ["red", "blue", "green", "none"];
-const SIZES: [&str; 4] = ["S", "M", "L", "XL"];
-const TAGS: [&str; 4] = ["new", "new,sale", "", "sale,last"];
-const RECEIVER: &str = "receiver ";
-const GOODS: &str = "goods ";
-const SKU: &str = "sku-";
-const OPERATOR: &str = "op-";
-const SUPPLIER: &str = "supplier ";
 
 /// What happened to one row: before, after. An update may change the primary key.
 #[derive(Clone, Debug)]
