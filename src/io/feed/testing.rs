@@ -7,9 +7,9 @@ use crate::ports::source::{Assigned, Delivery, Intake};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
-/// What a source called; a delivery with the hand that answers it.
+/// What a source called, with the hand that answers it.
 pub(crate) enum Call {
-    Assigned(Vec<Assigned>),
+    Assigned(Vec<Assigned>, oneshot::Sender<()>),
     Deliver(Delivery, oneshot::Sender<()>),
     Ended(Partition),
     Failed(Fault),
@@ -19,8 +19,11 @@ pub(crate) struct Engine(pub(crate) UnboundedSender<Call>);
 
 impl Intake for Engine {
     fn assigned(&self, _: &str, partitions: Vec<Assigned>) -> Answer<'static, ()> {
-        let _ = self.0.send(Call::Assigned(partitions));
-        Box::pin(async {})
+        let (answer, answered) = oneshot::channel();
+        let _ = self.0.send(Call::Assigned(partitions, answer));
+        Box::pin(async move {
+            let _ = answered.await;
+        })
     }
     fn deliver(&self, records: Delivery) -> Answer<'static, ()> {
         let (answer, answered) = oneshot::channel();

@@ -87,6 +87,11 @@ impl Shop {
         }
     }
 
+    /// Nothing new will happen; records may still be owed.
+    pub fn is_over(&self) -> bool {
+        self.over
+    }
+
     /// Row changes so far.
     pub fn events(&self) -> u64 {
         self.events

@@ -188,6 +188,8 @@ impl Runner {
             let now = Instant::now();
             let made_max = match self.rate {
                 None => MADE_MAX,
+                // What a closed shop still owes has no pace.
+                Some(_) if lock(&self.shop).is_over() => MADE_MAX,
                 Some(rate) => {
                     permits = f64::min(permits + rate * (now - last).as_secs_f64(), (rate / 2.0).max(1.0));
                     (permits as usize).min(MADE_MAX)

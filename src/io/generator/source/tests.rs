@@ -26,6 +26,8 @@ struct Run {
     shop: Arc<Mutex<Shop>>,
     calls: UnboundedReceiver<Call>,
     partitions: Vec<Partition>,
+    /// Answers the assignment; trade begins with the first look at the calls.
+    begin: Option<oneshot::Sender<()>>,
 }
 
 fn start(settings: &GeneratorSettings) -> Run {
@@ -33,9 +35,9 @@ fn start(settings: &GeneratorSettings) -> Run {
     let source = GeneratorSource::new("shop", settings);
     let shop = source.shop();
     let control = Box::new(source).start(Arc::new(Engine(calls))).unwrap();
-    let Some(Call::Assigned(assigned)) = called.blocking_recv() else { panic!("the first call is the assignment") };
+    let Some(Call::Assigned(assigned, begin)) = called.blocking_recv() else { panic!("the first call is the assignment") };
     assert!(assigned.iter().all(|a| a.start == NextOffset(0) && a.partitions == settings.partitions));
-    Run { control, shop, calls: called, partitions: assigned.into_iter().map(|a| a.partition).collect() }
+    Run { control, shop, calls: called, partitions: assigned.into_iter().map(|a| a.partition).collect(), begin: Some(begin) }
 }
 
 impl Run {
@@ -45,6 +47,9 @@ impl Run {
         mut ending: Vec<Partition>,
         stuck: Option<Partition>,
     ) -> (Vec<(Generation, Record)>, Vec<oneshot::Sender<()>>) {
+        if let Some(begin) = self.begin.take() {
+            let _ = begin.send(());
+        }
         let (mut taken, mut kept) = (Vec::new(), Vec::new());
         while !ending.is_empty() {
             match self.calls.blocking_recv().expect("the source called") {
@@ -59,7 +64,7 @@ impl Run {
                 }
                 Call::Ended(partition) => ending.retain(|p| *p != partition),
                 Call::Failed(fault) => panic!("{fault}"),
-                Call::Assigned(_) => panic!("assigned twice"),
+                Call::Assigned(..) => panic!("assigned twice"),
             }
         }
         (taken, kept)
@@ -125,13 +130,21 @@ fn a_rewind_reads_again_what_is_not_committed() {
 /// others to their end, resume.
 #[test]
 fn a_paused_partition_waits_alone() {
-    let mut run = start(&GeneratorSettings { events: None, ..settings() });
+    let mut run = start(&settings());
     let (paused, others) = (run.partitions[0], run.partitions[1..].to_vec());
     run.control.pause(paused);
-    lock(&run.shop).close();
-    let (mut taken, _) = run.take(others, None);
+    let (taken, _) = run.take(others, None);
+    assert!(of(&taken, paused).is_empty(), "paused before anything was made");
     run.control.resume(paused);
-    taken.extend(run.take(vec![paused], None).0);
-    let want = of(&taken, paused).len() as i64;
-    assert_eq!(of(&taken, paused).iter().map(|(p, _)| *p).collect::<Vec<_>>(), (0..want).collect::<Vec<_>>());
+    let taken = of(&run.take(vec![paused], None).0, paused);
+    assert!(taken.len() > 100, "{}", taken.len());
+    assert_eq!(taken.iter().map(|(p, _)| *p).collect::<Vec<_>>(), (0..taken.len() as i64).collect::<Vec<_>>());
+}
+
+/// Goal: a shop that is closed ends, however slowly it trades. Method: a shop of one event in a quarter of an hour, closed.
+#[test]
+fn a_closed_shop_ends_at_any_rate() {
+    let mut run = start(&GeneratorSettings { events: None, rate: Some(1e-3), ..settings() });
+    lock(&run.shop).close();
+    assert!(run.take(run.partitions.clone(), None).0.is_empty());
 }
