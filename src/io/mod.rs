@@ -2,6 +2,7 @@
 
 pub mod embedded;
 mod feed;
+pub mod generator;
 pub mod jobbook;
 pub mod jsonl;
 pub mod memory;
