@@ -37,8 +37,6 @@ use std::time::Duration;
 
 /// Commits, sweeps and looks happen this often.
 const TICK: Duration = Duration::from_millis(250);
-/// A thread, or an actor with work in hand, may be silent this long before it counts as stuck.
-pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// Positions to commit with the source that keeps them.
 type Owed = (Arc<dyn SourceControl>, Vec<(Partition, NextOffset)>);
