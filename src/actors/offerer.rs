@@ -8,6 +8,7 @@ use super::backoff::Backoff;
 use crate::domain::fault::{Advice, Fault};
 use crate::domain::ids::{Millis, Name};
 use crate::domain::job::{Offer, Offered};
+use crate::domain::steps::{self, Step};
 use crate::messages::control::{Drain, Stop};
 use crate::messages::observe::{ActorKind, ActorState, Observation, Observe};
 use crate::messages::offer::OfferJobs;
@@ -89,6 +90,7 @@ impl OffererActor {
     }
 
     fn accepted(&mut self, batch: Vec<OfferJobs>, lines: &[Name], offered: &[Offered]) {
+        steps::reached(Step::JobsAccepted);
         self.backoff.reset();
         self.handled += offered.len() as u64;
         for (line, offered) in lines.iter().zip(offered) {

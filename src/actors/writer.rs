@@ -8,6 +8,7 @@ use super::BATCH_ROWS_MAX;
 use super::backoff::Backoff;
 use crate::domain::fault::{Advice, Fault};
 use crate::domain::ids::Millis;
+use crate::domain::steps::{self, Step};
 use crate::messages::control::{Drain, Stop};
 use crate::messages::observe::{ActorKind, ActorState, Observation, Observe};
 use crate::messages::write::{WriteReply, WriteRow};
@@ -89,6 +90,9 @@ impl WriterActor {
     ) {
         self.in_flight = 0;
         self.last_progress = (self.setup.clock)();
+        if outcomes.iter().any(Result::is_ok) {
+            steps::reached(Step::RowWritten);
+        }
         let mut again = Vec::new();
         let (mut rows, mut cells) = (0, 0);
         for ((write, reply), outcome) in writes.into_iter().zip(replies).zip(outcomes) {

@@ -126,6 +126,9 @@ async fn wait(engine: &Engine, until: Until, signals: &mut Signals, progress: &P
         if until.after.is_some_and(|after| begun.elapsed() >= after) {
             return End::TimeUp;
         }
+        if !engine.is_alive() {
+            return End::Stopped("the supervisor is gone: a fault of widerow itself, its message stands above".to_owned());
+        }
         if !until.idle {
             continue;
         }

@@ -122,6 +122,12 @@ impl EntityDirectory {
         let over = held > self.bounds.bytes_max;
         let idle_max = self.bounds.idle_max.as_millis() as i64;
         self.sweep_where(|pulse| over || now.since(pulse.last()) > idle_max);
+        // A burst may have spawned more than could rest at the time, and nothing spawns after it.
+        let mut looks = 2 * self.live.len();
+        while self.live.len() > self.bounds.entities_max && looks > 0 {
+            self.look_at_next(|pulse| !pulse.take_recent());
+            looks -= 1;
+        }
     }
 
     fn sweep_where(&self, goes: impl Fn(&EntityPulse) -> bool) {

@@ -40,8 +40,6 @@ use std::time::Duration;
 const TICK: Duration = Duration::from_millis(250);
 /// Between two tries to read what earlier processes noted.
 const BEGIN_AGAIN: Duration = Duration::from_secs(1);
-/// A thread, or an actor with work in hand, may be silent this long before it counts as stuck.
-pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// Positions to commit with the source that keeps them.
 type Owed = (Arc<dyn SourceControl>, Vec<(Partition, NextOffset)>);
