@@ -6,7 +6,7 @@
 use super::change::{Change, Image, Op, Snapshot, Value};
 use super::decode::{BadReason, BadRecord};
 use super::ids::{Epoch, Millis, Name, Partition, RowId, RowKey, Stamp};
-use super::row::{PartId, child_key};
+use super::row::{PartId, child_key, moved_mark};
 use super::schema::{KindTable, RowKind, Schema};
 use smallvec::SmallVec;
 use std::collections::HashMap;
@@ -207,7 +207,7 @@ impl Target<'_> {
             return Effect::Delete;
         }
         let key = child_key(self.table.id.iter().map(|c| before.get(*c).text().unwrap_or_default()));
-        let mark = format!("moved:{}:{key}:{}", self.table.short, origin.partition.number);
+        let mark = moved_mark(self.table.short, &key, origin.partition.number);
         Effect::MoveOut(Box::new(MoveOut { before: before.clone(), mark }))
     }
 

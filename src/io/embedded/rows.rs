@@ -205,7 +205,7 @@ impl Inner {
         let kind = self.version_kind(row)?;
         self.change(row, |held| {
             let Some(content) = held else { return (Purged::default(), None) };
-            let purged = content.purge(horizon.written_before, horizon.marks_below, kind);
+            let purged = content.purge(horizon.written_before, kind);
             (purged, (!purged.is_nothing()).then(|| std::mem::take(content)))
         })
     }

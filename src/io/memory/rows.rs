@@ -89,7 +89,7 @@ impl MemoryRowStore {
         };
         let kind = self.schema.kind(row.kind).ok_or_else(unknown)?.version;
         let mut shard = self.shard(row);
-        Ok(shard.get_mut(row).map_or_else(Purged::default, |row| row.purge(horizon.written_before, horizon.marks_below, kind)))
+        Ok(shard.get_mut(row).map_or_else(Purged::default, |row| row.purge(horizon.written_before, kind)))
     }
 
     fn compare_and_set(&self, key: &str, expected: Option<&str>, value: &str) -> bool {
