@@ -13,6 +13,7 @@ use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{Name, RowId, RowKey};
 use crate::domain::row::{Part, Purged, WideRow};
 use crate::domain::schema::{Schema, VersionKind};
+use crate::io::rowmerge;
 use crate::ports::Answer;
 use crate::ports::rows::{Checked, CheckedWrite, Horizon, Page, RowStore, RowWrite, StoredRow, WriteOutcome};
 use fjall::OwnedWriteBatch;
@@ -113,8 +114,9 @@ impl Inner {
     fn stage(&self, write: RowWrite, index: usize, staged: &mut HashMap<RowId, Staged>) -> Result<(), Fault> {
         match staged.entry(write.row) {
             Entry::Occupied(mut held) => {
+                let row = held.key().clone();
                 let held = held.get_mut();
-                held.content.merge(&write.change);
+                rowmerge::merge(&row, &mut held.content, &write.change);
                 held.writes.push(index);
             }
             Entry::Vacant(free) => {
@@ -122,7 +124,7 @@ impl Inner {
                 let old = self.load(free.key(), &key)?;
                 let is_new = old.is_none();
                 let mut content = old.unwrap_or_default();
-                content.merge(&write.change);
+                rowmerge::merge(free.key(), &mut content, &write.change);
                 free.insert(Staged { key, content, is_new, writes: vec![index] });
             }
         }
@@ -196,7 +198,7 @@ impl Inner {
                 return (Checked::Refused, None);
             }
             let mut content = held.map(std::mem::take).unwrap_or_default();
-            content.merge(&write.change);
+            rowmerge::merge(&write.row, &mut content, &write.change);
             (Checked::Applied, Some(content))
         })
     }
