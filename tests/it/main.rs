@@ -2,3 +2,5 @@
 
 /// Real change sources, recorded, against the database's own tables.
 mod recordings;
+/// A trading shop in every format, against its own books.
+mod shop;
