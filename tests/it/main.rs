@@ -1,4 +1,10 @@
 //! Integration tests: one module per capability.
 
+/// What our design relies on in actix.
+mod actix_facts;
+/// Worked cases: straight, crashed at every step, with panics at every step.
+mod golden;
 /// Real change sources, recorded, against the database's own tables.
 mod recordings;
+/// What the other modules stand on.
+mod world;
