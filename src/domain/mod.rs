@@ -12,6 +12,7 @@ pub mod ids;
 pub mod job;
 pub mod line;
 pub mod merge;
+pub mod quick;
 pub mod record;
 pub mod restart;
 pub mod retrial;

@@ -6,10 +6,10 @@
 use super::change::{Change, Image, Op, Snapshot, Value};
 use super::decode::{BadReason, BadRecord};
 use super::ids::{Epoch, Millis, Name, Partition, RowId, RowKey, Stamp};
+use super::quick::QuickMap;
 use super::row::{PartId, child_key};
 use super::schema::{KindTable, RowKind, Schema};
 use smallvec::SmallVec;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 /// What a source says of its stamps (E2).
@@ -106,7 +106,7 @@ pub fn route(
     settings: &RouteSettings,
     schema: &Schema,
 ) -> Result<Vec<RowChange>, BadRecord> {
-    let mut folded = Folded { changes: Vec::with_capacity(changes.len()), places: HashMap::new() };
+    let mut folded = Folded { changes: Vec::with_capacity(changes.len()), places: QuickMap::default() };
     for change in changes {
         for (kind, index) in schema.uses(change.table) {
             let target = Target { kind, table: &kind.tables[index], index };
@@ -255,7 +255,7 @@ fn stamp_of(change: &Change, image: &Image, origin: &Origin, settings: &RouteSet
 struct Folded {
     changes: Vec<RowChange>,
     /// Where each table row stands, once there are too many to look through: a record may hold thousands of rows.
-    places: HashMap<(RowId, PartId), usize>,
+    places: QuickMap<(RowId, PartId), usize>,
 }
 
 /// Changes that are looked through one by one; nearly every record has fewer.

@@ -9,10 +9,10 @@ use super::rows::check_key;
 use super::{EmbeddedStore, blocking};
 use crate::domain::fault::{Advice, Fault};
 use crate::domain::ids::{Name, RowVersion};
+use crate::domain::quick::QuickMap;
 use crate::ports::Answer;
 use crate::ports::sink::{Body, Held, Sink, SinkOutcome, SinkWrite};
 use bytes::Bytes;
-use std::collections::HashMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex};
 
@@ -44,7 +44,7 @@ impl Inner {
     fn write(&self, batch: Vec<SinkWrite>) -> Vec<SinkOutcome> {
         let guard = self.writer.lock().unwrap_or_else(|e| e.into_inner());
         let mut changes = self.store.batch();
-        let mut seen: HashMap<String, RowVersion> = HashMap::new();
+        let mut seen: QuickMap<String, RowVersion> = QuickMap::default();
         let mut outcomes: Vec<SinkOutcome> =
             batch.into_iter().map(|write| self.stage(write, &mut seen, &mut changes).unwrap_or_else(outcome_of)).collect();
         let committed = self.store.commit(changes);
@@ -60,7 +60,7 @@ impl Inner {
     fn stage(
         &self,
         write: SinkWrite,
-        seen: &mut HashMap<String, RowVersion>,
+        seen: &mut QuickMap<String, RowVersion>,
         changes: &mut fjall::OwnedWriteBatch,
     ) -> Result<SinkOutcome, Fault> {
         let key = self.key(&write.id)?;
