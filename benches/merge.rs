@@ -33,7 +33,7 @@ fn main() {
         parts: vec![Part {
             id: PartId { table: Name::of("orders"), child: "".into() },
             tombstone: None,
-            cells: Cells::of_image(image, Stamp(at as i64 + 1)),
+            cells: Cells::of_image(image.clone(), Stamp(at as i64 + 1)),
         }],
         ..WideRow::default()
     };

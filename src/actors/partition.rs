@@ -209,7 +209,7 @@ impl PartitionActor {
             epoch: self.life.epoch,
             offset: record.offset,
         };
-        route::route(&changes, &origin, &self.setup.route, &self.setup.schema)
+        route::route(changes, &origin, &self.setup.route, &self.setup.schema)
     }
 
     /// C6: counted and settled; a truncated or dropped table is an alarm.
