@@ -1,5 +1,7 @@
 //! From arguments to an exit code.
 
+#![forbid(unsafe_code)]
+
 use clap::Parser;
 use std::process::ExitCode;
 use widerow::cli::args::{Cli, Verb};

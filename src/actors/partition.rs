@@ -210,7 +210,7 @@ impl PartitionActor {
             offset: record.offset,
             logged: record.timestamp,
         };
-        route::route(&changes, &origin, &self.setup.route, &self.setup.schema)
+        route::route(changes, &origin, &self.setup.route, &self.setup.schema)
     }
 
     /// C6: counted and settled; a truncated or dropped table is an alarm.

@@ -3,7 +3,7 @@
 //! Keeps M1 (parts by table and child key), M4 through `merge.rs`, M5 (tombstone cells), M6 (alive), M8 (a fill over a
 //! fill raises the base), M9 (key columns stand in the row). Knows nothing of stores and packs nothing.
 
-use super::change::{Image, Value};
+use super::change::{Image, NULL, Value};
 use super::ids::{Millis, Name, RowVersion, Stamp};
 use super::merge;
 use super::schema::{RowKind, VersionKind};
@@ -40,7 +40,7 @@ pub struct Cell<'a> {
 }
 
 /// The cells of one table row, packed: two allocations whatever the number of columns.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Cells {
     slots: Vec<Slot>,
     text: String,
@@ -51,10 +51,20 @@ struct Slot {
     name: Name,
     stamp: Stamp,
     start: u32,
-    /// `NULL` marks SQL null.
+    /// [`NULL`] marks SQL null.
     len: u32,
 }
-const NULL: u32 = u32::MAX;
+
+impl Clone for Cells {
+    fn clone(&self) -> Self {
+        Self { slots: self.slots.clone(), text: self.text.clone() }
+    }
+    /// Keeps its own room: a row that is replaced whole is the usual write.
+    fn clone_from(&mut self, source: &Self) {
+        self.slots.clone_from(&source.slots);
+        self.text.clone_from(&source.text);
+    }
+}
 
 impl Cells {
     pub fn with_capacity(cells: usize, bytes: usize) -> Self {
@@ -62,12 +72,9 @@ impl Cells {
     }
 
     /// Every column of an image at one stamp (M7: changed or not).
-    pub fn of_image(image: &Image, stamp: Stamp) -> Self {
-        let mut cells = Self::with_capacity(image.len(), image.text_bytes());
-        for (name, value) in image.iter() {
-            cells.push(Cell { name, stamp, value: value.text() });
-        }
-        cells
+    pub fn of_image(image: Image, stamp: Stamp) -> Self {
+        let slots = image.slots.iter().map(|s| Slot { name: s.name, stamp, start: s.start, len: s.len }).collect();
+        Self { slots, text: image.text }
     }
 
     /// Sets a cell whatever was there; merging is [`Cells::merge`]'s.
@@ -354,8 +361,15 @@ impl Purged {
 
 /// Joins and escapes the parts of a composite primary key (M1): `,` between, `%` `:` `,` and control characters escaped.
 pub fn child_key<'a>(parts: impl IntoIterator<Item = &'a str>) -> ChildKey {
+    let mut parts = parts.into_iter();
+    let first = parts.next().unwrap_or_default();
+    let is_plain = |b: u8| b.is_ascii_alphanumeric();
+    let second = parts.next();
+    if second.is_none() && first.bytes().all(is_plain) {
+        return first.into();
+    }
     let mut out = String::new();
-    for (i, part) in parts.into_iter().enumerate() {
+    for (i, part) in [first].into_iter().chain(second).chain(parts).enumerate() {
         if i > 0 {
             out.push(',');
         }

@@ -49,7 +49,7 @@ fn tombstone(table: &str, child: &str, stamp: i64, written: i64) -> WideRow {
 }
 
 fn writes(row: &RowId, changes: impl IntoIterator<Item = WideRow>) -> Vec<RowWrite> {
-    changes.into_iter().map(|change| RowWrite { row: row.clone(), change }).collect()
+    changes.into_iter().map(|change| RowWrite { row: row.clone(), change: change.into() }).collect()
 }
 
 async fn write(store: &dyn RowStore, row: &RowId, changes: impl IntoIterator<Item = WideRow>) {
@@ -184,7 +184,7 @@ async fn a_checked_write_holds_its_condition(place: &Place) {
     let store = place.rows();
     let id = row("order", "1");
     let checked = |stamp: i64, highest: Option<i64>| CheckedWrite {
-        write: RowWrite { row: id.clone(), change: change("item", "1", stamp, &[("qty", Some("x"))]) },
+        write: RowWrite { row: id.clone(), change: change("item", "1", stamp, &[("qty", Some("x"))]).into() },
         part: part("item", "1"),
         highest: highest.map(Stamp),
     };
@@ -307,7 +307,7 @@ async fn concurrent_writes_of_one_row_all_count(place: &Place) {
                     for i in 0..25i64 {
                         let mut batch = [a, b].map(|row| RowWrite {
                             row: row.clone(),
-                            change: change("sku", &worker.to_string(), i + 1, &[("n", Some(&i.to_string()))]),
+                            change: change("sku", &worker.to_string(), i + 1, &[("n", Some(&i.to_string()))]).into(),
                         });
                         if worker % 2 == 1 {
                             batch.reverse();

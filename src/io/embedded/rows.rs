@@ -11,6 +11,7 @@ use super::names::Dictionary;
 use super::{EmbeddedStore, blocking, row_format};
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{Name, RowId, RowKey};
+use crate::domain::quick::QuickMap;
 use crate::domain::row::{Part, Purged, WideRow};
 use crate::domain::schema::{Schema, VersionKind};
 use crate::io::rowmerge;
@@ -94,7 +95,7 @@ impl Inner {
     fn write(&self, batch: Vec<RowWrite>) -> Vec<WriteOutcome> {
         let mut outcomes: Vec<WriteOutcome> = vec![Ok(()); batch.len()];
         let guard = self.lock();
-        let mut staged: HashMap<RowId, Staged> = HashMap::with_capacity(batch.len());
+        let mut staged: QuickMap<RowId, Staged> = QuickMap::with_capacity_and_hasher(batch.len(), Default::default());
         for (i, write) in batch.into_iter().enumerate() {
             if let Err(fault) = self.stage(write, i, &mut staged) {
                 outcomes[i] = Err(fault);
@@ -111,7 +112,7 @@ impl Inner {
         outcomes
     }
 
-    fn stage(&self, write: RowWrite, index: usize, staged: &mut HashMap<RowId, Staged>) -> Result<(), Fault> {
+    fn stage(&self, write: RowWrite, index: usize, staged: &mut QuickMap<RowId, Staged>) -> Result<(), Fault> {
         match staged.entry(write.row) {
             Entry::Occupied(mut held) => {
                 let row = held.key().clone();

@@ -3,6 +3,7 @@
 use super::{Call, Script};
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{Name, RowId, RowKey};
+use crate::domain::quick::QuickMap;
 use crate::domain::row::{Part, Purged, WideRow};
 use crate::domain::schema::Schema;
 use crate::io::rowmerge;
@@ -13,13 +14,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 const SHARDS: usize = 16;
 
-type Shard = HashMap<RowId, WideRow>;
+type Shard = QuickMap<RowId, WideRow>;
 
 /// The door to rows.
 pub struct MemoryRowStore {
     shards: Vec<Mutex<Shard>>,
     /// Row keys by kind, for scans; touched only when a row is new.
-    keys: Mutex<HashMap<Name, BTreeSet<RowKey>>>,
+    keys: Mutex<QuickMap<Name, BTreeSet<RowKey>>>,
     meta: Mutex<HashMap<String, String>>,
     schema: Arc<Schema>,
     /// Faults to come.
