@@ -36,7 +36,8 @@ fn main() {
     let routed = nanos_each(records.len(), || {
         for record in &records {
             let Ok(Decoded::Changes(changes)) = decode(record, &decoding, &settings.schema) else { panic!("not decoded") };
-            let origin = Origin { partition: record.partition, partitions: 4, epoch: Epoch(0), offset: record.offset };
+            let origin =
+                Origin { partition: record.partition, partitions: 4, epoch: Epoch(0), offset: record.offset, logged: None };
             assert!(black_box(route(changes, &origin, &routing, &settings.schema)).is_ok());
         }
     });

@@ -137,7 +137,11 @@ impl Shop {
         match dice.below(20) {
             0 if known(self, "orders", order) => self.delete("orders", order),
             0..9 => {
-                self.put("orders", order, json!({ "order_no": order_no, "status": dice.below(9), "note": format!("次{}", dice.below(99)) }));
+                self.put(
+                    "orders",
+                    order,
+                    json!({ "order_no": order_no, "status": dice.below(9), "note": format!("次{}", dice.below(99)) }),
+                );
             }
             9 => self.delete("order_item", order * 4 + dice.below(4) as i64),
             10 => {
@@ -544,6 +548,9 @@ impl Ran {
 
     /// One number of the summary.
     pub fn count(&self, path: &str) -> u64 {
-        self.summary.pointer(path).and_then(Value::as_u64).unwrap_or_else(|| panic!("no {path} in {}\n{}", self.summary, self.log))
+        self.summary
+            .pointer(path)
+            .and_then(Value::as_u64)
+            .unwrap_or_else(|| panic!("no {path} in {}\n{}", self.summary, self.log))
     }
 }
