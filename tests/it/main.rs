@@ -7,6 +7,8 @@
 mod actix_facts;
 /// Worked cases: straight, crashed at every step, with panics at every step.
 mod golden;
+/// The queue loses its content, with the node running and down.
+mod lost_queue;
 /// Real change sources, recorded, against the database's own tables.
 mod recordings;
 /// A trading shop in every format, against its own books.
