@@ -5,6 +5,8 @@
 
 /// What our design relies on in actix.
 mod actix_facts;
+/// Ceilings on what is in flight and on what is remembered.
+mod bounds;
 /// Worked cases: straight, crashed at every step, with panics at every step.
 mod golden;
 /// The queue loses its content, with the node running and down.
@@ -13,5 +15,7 @@ mod lost_queue;
 mod recordings;
 /// A trading shop in every format, against its own books.
 mod shop;
+/// Failing actors, stores, queues and sinks.
+mod supervision;
 /// What the other modules stand on.
 mod world;
