@@ -76,6 +76,7 @@ impl Supervisor {
     fn replace_thread(&mut self, place: usize, ctx: &mut Context<Self>) {
         let silence = self.settings.node.silence_max;
         tracing::error!(thread = place, silence_ms = silence.as_millis() as u64, "actor thread is stuck, its actors start anew");
+        self.crew.iter().filter(|slot| slot.care.thread == place).for_each(CrewSlot::unlink);
         self.hall.threads.replace(place);
         self.directory.abandon(place);
         let partitions = self.partitions.values().map(|s| &s.care);
