@@ -29,7 +29,7 @@ use widerow::supervisor::{Engine, IdleState, Parts, SourcePart};
 use widerow::telemetry::Totals;
 
 /// Whatever is waited for comes well within this; only a defect makes a test wait so long.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(15);
 const LOOK: Duration = Duration::from_millis(5);
 
 /// One shop: orders with items. `${OUT}` is the folder of the run; a module appends lines and settings of its own.
@@ -482,15 +482,19 @@ pub async fn until<T>(what: &str, mut seen: impl AsyncFnMut() -> Option<T>) -> T
         if let Some(found) = seen().await {
             return found;
         }
-        assert!(begun.elapsed() < PATIENCE, "waited in vain: {what}");
+        assert!(begun.elapsed() < PATIENCE + LOOK * 100, "waited in vain: {what}");
         looks.tick().await;
     }
 }
 
 /// Waits until the run is over; how.
 pub async fn ended(engine: &Engine) -> IdleState {
+    let begun = Instant::now();
     until("the node becomes idle or stops", async || match engine.idle().await {
-        Ok(IdleState::Busy) | Err(_) => None,
+        Ok(IdleState::Busy) | Err(_) => {
+            assert!(begun.elapsed() < PATIENCE, "neither idle nor stopped: {:#?}", look(engine).await);
+            None
+        }
         Ok(state) => Some(state),
     })
     .await
