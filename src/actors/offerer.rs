@@ -68,6 +68,7 @@ impl OffererActor {
         let rest = self.waiting.split_off(self.waiting.len().min(BATCH_ROWS_MAX));
         let batch = std::mem::replace(&mut self.waiting, rest);
         self.in_flight = batch.len();
+        self.last_progress = (self.setup.clock)();
         let offers: Vec<Offer> = batch.iter().flat_map(|m| m.offers.iter().cloned()).collect();
         let queue = Arc::clone(&self.setup.queue);
         let offering = async move {

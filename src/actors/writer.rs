@@ -67,6 +67,7 @@ impl WriterActor {
         let rest = self.waiting.split_off(self.waiting.len().min(BATCH_ROWS_MAX));
         let (writes, replies): (Vec<_>, Vec<_>) = std::mem::replace(&mut self.waiting, rest).into_iter().unzip();
         self.in_flight = writes.len();
+        self.last_progress = (self.setup.clock)();
         let store = Arc::clone(&self.setup.rows);
         let started = std::time::Instant::now();
         let writing = async move {
