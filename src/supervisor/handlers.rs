@@ -116,7 +116,7 @@ impl Supervisor {
     }
 
     /// Everybody's picture of themselves; `None` for who did not answer in time.
-    fn observe_all(&self) -> impl Future<Output = Vec<(ActorId, u64, Option<Observation>)>> + use<> {
+    pub(super) fn observe_all(&self) -> impl Future<Output = Vec<(ActorId, u64, Option<Observation>)>> + use<> {
         let partitions = self
             .partitions
             .values()
