@@ -171,6 +171,10 @@ fn a_hot_row_ends_right() {
         engine.drain().await;
         assert_same(&world.documents().await, &shop.documents(), "with a hot row");
         let hot = world.sink.came.lock().unwrap().iter().filter(|(id, ..)| id == "n0").count();
-        assert!(hot < 3000 && world.totals.row_writes() < 6000, "{hot} writes of the hot document, {} rows", world.totals.row_writes());
+        assert!(
+            hot < 3000 && world.totals.row_writes() < 6000,
+            "{hot} writes of the hot document, {} rows",
+            world.totals.row_writes()
+        );
     });
 }

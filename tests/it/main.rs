@@ -4,8 +4,14 @@
 mod actix_facts;
 /// Ceilings on what is in flight and on what is remembered.
 mod bounds;
+/// Jobs, runs and lost answers around one row.
+mod delivery;
+/// Told to stop: in order, within a deadline, saying what was left.
+mod drain;
 /// Worked cases: straight, crashed at every step, with panics at every step.
 mod golden;
+/// kill -9, again and again.
+mod kill;
 /// Real change sources, recorded, against the database's own tables.
 mod recordings;
 /// Failing actors, stores, queues and sinks.

@@ -140,7 +140,11 @@ impl Shop {
         match dice.below(20) {
             0 if known(self, "orders", order) => self.delete("orders", order),
             0..9 => {
-                self.put("orders", order, json!({ "order_no": order_no, "status": dice.below(9), "note": format!("次{}", dice.below(99)) }));
+                self.put(
+                    "orders",
+                    order,
+                    json!({ "order_no": order_no, "status": dice.below(9), "note": format!("次{}", dice.below(99)) }),
+                );
             }
             9 => self.delete("order_item", order * 4 + dice.below(4) as i64),
             10 => {
@@ -230,7 +234,8 @@ impl JudgedRows {
 impl RowStore for JudgedRows {
     fn write(&self, batch: Vec<RowWrite>) -> Answer<'_, Vec<WriteOutcome>> {
         Box::pin(async move {
-            let words: Vec<_> = batch.iter().map(|write| self.judge.lock().unwrap_or_else(|e| e.into_inner())(&write.row)).collect();
+            let words: Vec<_> =
+                batch.iter().map(|write| self.judge.lock().unwrap_or_else(|e| e.into_inner())(&write.row)).collect();
             if words.iter().any(|word| matches!(word, Word::Hold)) {
                 self.gate.pass().await;
             }
@@ -295,7 +300,15 @@ pub struct GatedSink {
 impl GatedSink {
     fn new() -> Self {
         let (before, after) = (Gate::new(true), Gate::new(true));
-        Self { inner: MemoryDocuments::new(), before, after, came: Mutex::default(), panics: AtomicUsize::new(0), blocks: AtomicUsize::new(0), let_go: Default::default() }
+        Self {
+            inner: MemoryDocuments::new(),
+            before,
+            after,
+            came: Mutex::default(),
+            panics: AtomicUsize::new(0),
+            blocks: AtomicUsize::new(0),
+            let_go: Default::default(),
+        }
     }
     /// Lets blocked threads go on.
     pub fn let_go(&self) {
@@ -670,6 +683,9 @@ impl Ran {
 
     /// One number of the summary.
     pub fn count(&self, path: &str) -> u64 {
-        self.summary.pointer(path).and_then(Value::as_u64).unwrap_or_else(|| panic!("no {path} in {}\n{}", self.summary, self.log))
+        self.summary
+            .pointer(path)
+            .and_then(Value::as_u64)
+            .unwrap_or_else(|| panic!("no {path} in {}\n{}", self.summary, self.log))
     }
 }
