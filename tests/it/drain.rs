@@ -43,7 +43,6 @@ fn a_stop_in_the_middle() {
 
 /// Jobs that wait in the embedded queue.
 fn waiting(site: &Site) -> u64 {
-    use widerow::ports::queue::JobQueue;
     let settings = crate::world::load(SHOP, site.dir.path());
     run(async {
         let doors = widerow::supervisor::wiring::open(&settings).unwrap();

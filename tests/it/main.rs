@@ -2,6 +2,8 @@
 
 /// What our design relies on in actix.
 mod actix_facts;
+/// What cannot be used: kept, counted, said.
+mod bad_input;
 /// Ceilings on what is in flight and on what is remembered.
 mod bounds;
 /// Jobs, runs and lost answers around one row.

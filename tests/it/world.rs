@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -76,7 +77,7 @@ pub struct Dice(u64);
 impl Dice {
     /// The seed is printed, so that a failure can be played again.
     pub fn new(seed: u64) -> Self {
-        eprintln!("seed {seed}");
+        let _ = writeln!(std::io::stderr(), "seed {seed}");
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
     pub fn below(&mut self, n: u64) -> u64 {
@@ -355,7 +356,8 @@ impl Sink for GatedSink {
 
 /// A node's surroundings in memory; they outlive engines that start on them.
 pub struct World {
-    pub dir: TempDir,
+    /// Holds the log while the world stands.
+    _dir: TempDir,
     pub settings: Settings,
     pub rows: Arc<JudgedRows>,
     pub queue: MemoryQueue,
@@ -375,7 +377,7 @@ impl World {
         let rows = Arc::new(JudgedRows { inner, gate: Gate::new(true), judge: Mutex::new(Box::new(|_| Word::Pass)) });
         let queue = MemoryQueue::new(&settings.queue, wall_clock());
         let (ledger, sink) = (Arc::new(MemoryLedger::new()), Arc::new(GatedSink::new()));
-        Self { dir, settings, rows, queue, ledger, sink, totals: Arc::default() }
+        Self { _dir: dir, settings, rows, queue, ledger, sink, totals: Arc::default() }
     }
 
     pub fn shop(shop: &Shop, change: impl FnOnce(&mut Settings)) -> Self {
