@@ -197,6 +197,33 @@ fn a_silent_sink_is_found() {
     });
 }
 
+/// Who had nothing to do for long and then takes its time is not stuck: silence counts from when work came to hand.
+#[test]
+fn an_idle_sink_is_not_stuck() {
+    let world = World::new(SHOP, "", |settings| settings.node.silence_max = Duration::from_secs(1));
+    run(async {
+        let (engine, feed) = world.start_fed();
+        feed.begin().await;
+        let idle_since = look(&engine).await.now;
+        until("everybody was idle for longer than silence may last", async || {
+            (look(&engine).await.now > idle_since + 1500).then_some(())
+        })
+        .await;
+        world.sink.before.shut();
+        feed.deliver(&json!({ "database": "trade", "table": "orders", "type": "insert", "ts": 1,
+            "data": { "id": 1, "order_no": "n1", "status": 1 } }))
+            .await;
+        until("the job came to the sink", async || (world.sink.came() == 1).then_some(())).await;
+        let busy_since = look(&engine).await.now;
+        until("somebody looked for who is stuck", async || (look(&engine).await.now > busy_since + 600).then_some(())).await;
+        world.sink.before.open();
+        feed.end().await;
+        assert_eq!(ended(&engine).await, IdleState::Idle);
+        assert_eq!(look(&engine).await.exits, []);
+        engine.drain().await;
+    });
+}
+
 /// A sink that blocks its very thread takes partitions, entities, writer and offerer of that thread with it; they start
 /// anew on another one, and records whose tickets lay there are read again, by whichever thread.
 #[test]

@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,7 +30,7 @@ use widerow::supervisor::{Engine, IdleState, Parts, SourcePart};
 use widerow::telemetry::Totals;
 
 /// Whatever is waited for comes well within this; only a defect makes a test wait so long.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(15);
 const LOOK: Duration = Duration::from_millis(5);
 
 /// One shop: orders with items. `${OUT}` is the folder of the run; a module appends lines and settings of its own.
@@ -76,7 +77,7 @@ pub struct Dice(u64);
 impl Dice {
     /// The seed is printed, so that a failure can be played again.
     pub fn new(seed: u64) -> Self {
-        eprintln!("seed {seed}");
+        let _ = writeln!(std::io::stderr(), "seed {seed}");
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
     pub fn below(&mut self, n: u64) -> u64 {
@@ -355,7 +356,8 @@ impl Sink for GatedSink {
 
 /// A node's surroundings in memory; they outlive engines that start on them.
 pub struct World {
-    pub dir: TempDir,
+    /// Holds the log while the world stands.
+    _dir: TempDir,
     pub settings: Settings,
     pub rows: Arc<JudgedRows>,
     pub queue: MemoryQueue,
@@ -375,7 +377,7 @@ impl World {
         let rows = Arc::new(JudgedRows { inner, gate: Gate::new(true), judge: Mutex::new(Box::new(|_| Word::Pass)) });
         let queue = MemoryQueue::new(&settings.queue, wall_clock());
         let (ledger, sink) = (Arc::new(MemoryLedger::new()), Arc::new(GatedSink::new()));
-        Self { dir, settings, rows, queue, ledger, sink, totals: Arc::default() }
+        Self { _dir: dir, settings, rows, queue, ledger, sink, totals: Arc::default() }
     }
 
     pub fn shop(shop: &Shop, change: impl FnOnce(&mut Settings)) -> Self {
@@ -495,15 +497,19 @@ pub async fn until<T>(what: &str, mut seen: impl AsyncFnMut() -> Option<T>) -> T
         if let Some(found) = seen().await {
             return found;
         }
-        assert!(begun.elapsed() < PATIENCE, "waited in vain: {what}");
+        assert!(begun.elapsed() < PATIENCE + LOOK * 100, "waited in vain: {what}");
         looks.tick().await;
     }
 }
 
 /// Waits until the run is over; how.
 pub async fn ended(engine: &Engine) -> IdleState {
+    let begun = Instant::now();
     until("the node becomes idle or stops", async || match engine.idle().await {
-        Ok(IdleState::Busy) | Err(_) => None,
+        Ok(IdleState::Busy) | Err(_) => {
+            assert!(begun.elapsed() < PATIENCE, "neither idle nor stopped: {:#?}", look(engine).await);
+            None
+        }
         Ok(state) => Some(state),
     })
     .await
