@@ -1,3 +1,5 @@
 //! The admin endpoint, its client, and the answers both give.
 
+pub mod answers;
+pub mod client;
 pub mod runs;
