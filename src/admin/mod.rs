@@ -2,4 +2,5 @@
 
 pub mod answers;
 pub mod client;
+pub mod mapping;
 pub mod runs;
