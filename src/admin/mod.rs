@@ -2,4 +2,8 @@
 
 pub mod answers;
 pub mod client;
+pub mod desk;
+mod page;
+pub mod pulse;
 pub mod runs;
+pub mod server;
