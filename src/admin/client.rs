@@ -155,6 +155,12 @@ pub fn path(parts: &[&str], query: &[(&str, &str)]) -> String {
         out.push('/');
         escape(part, &mut out);
     }
+    with_query(&out, query)
+}
+
+/// An address and its query, escaped.
+pub fn with_query(address: &str, query: &[(&str, &str)]) -> String {
+    let mut out = address.to_owned();
     for (n, (name, value)) in query.iter().enumerate() {
         out.push(if n == 0 { '?' } else { '&' });
         escape(name, &mut out);

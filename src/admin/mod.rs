@@ -2,5 +2,9 @@
 
 pub mod answers;
 pub mod client;
+pub mod desk;
 pub mod mapping;
+mod page;
+pub mod pulse;
 pub mod runs;
+pub mod server;

@@ -6,7 +6,7 @@ use super::findings;
 use crate::admin::mapping;
 use crate::domain::fault::{Advice, Fault};
 use crate::ports::Doors;
-use crate::settings::{self, Loaded, Settings};
+use crate::settings::{self, Loaded, Origin, Settings};
 use crate::supervisor::wiring::{self, RunMode};
 use crate::supervisor::{Drained, Engine, IdleState, block_on};
 use crate::telemetry::Totals;
@@ -144,19 +144,22 @@ async fn wait(engine: &Engine, until: Until, signals: &mut Signals, progress: &P
     }
 }
 
-/// Runs the verb.
-pub fn run<G>(args: &Run, with: impl AsyncFnOnce(&Engine, &Arc<Settings>) -> Result<G, Fault>) -> Exit {
+/// Runs the verb. `with` starts the admin endpoint, which also shows where each setting came from.
+pub fn run<G>(args: &Run, with: impl AsyncFnOnce(&Engine, &Arc<Settings>, Origin) -> Result<G, Fault>) -> Exit {
     let loaded = match load(&args.files.config) {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
-    let settings = Arc::new(loaded.settings);
+    let (settings, origin) = (Arc::new(loaded.settings), loaded.origin);
     let mode = RunMode { from_start: args.from_start || args.dry_run };
     let until = Until { idle: args.until_idle, after: None };
     let totals = Arc::new(Totals::default());
     let ended = block_on(async {
         let doors = if args.dry_run { wiring::open_dry(&settings) } else { wiring::open(&settings)? };
-        node(Arc::clone(&settings), doors, mode, until, Arc::clone(&totals), with).await
+        node(Arc::clone(&settings), doors, mode, until, Arc::clone(&totals), async |engine, settings| {
+            with(engine, settings, origin).await
+        })
+        .await
     });
     match ended {
         Ok((exit, _)) => {

@@ -84,7 +84,7 @@ impl Office {
         (self.clock)()
     }
 
-    fn kind(&self, kind: &str) -> Result<&RowKind, Problem> {
+    pub(in crate::admin) fn kind(&self, kind: &str) -> Result<&RowKind, Problem> {
         let kinds = &self.settings.schema.kinds;
         kinds.iter().find(|k| k.name.as_str() == kind).ok_or_else(|| {
             let known = kinds.iter().map(|k| k.name.as_str());
@@ -92,7 +92,7 @@ impl Office {
         })
     }
 
-    fn line_settings(&self, line: &str) -> Result<&LineSettings, Problem> {
+    pub(in crate::admin) fn line_settings(&self, line: &str) -> Result<&LineSettings, Problem> {
         let lines = &self.settings.lines;
         lines.iter().find(|l| l.line.name.as_str() == line).ok_or_else(|| {
             let known = lines.iter().map(|l| l.line.name.as_str());
