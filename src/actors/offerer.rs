@@ -8,15 +8,17 @@ use super::backoff::Backoff;
 use crate::domain::fault::{Advice, Fault};
 use crate::domain::ids::{Millis, Name};
 use crate::domain::job::{Offer, Offered};
+use crate::domain::steps::{self, Step};
 use crate::messages::control::{Drain, Stop};
 use crate::messages::observe::{ActorKind, ActorState, Observation, Observe};
 use crate::messages::offer::OfferJobs;
 use crate::messages::ticket::Ticket;
 use crate::ports::queue::JobQueue;
-use crate::telemetry::{JobOutcome, LineMeters, WaitingFor};
+use crate::telemetry::{JobOutcome, LineMeters, Stage, WaitingFor};
 use actix::prelude::*;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 pub struct OffererSetup {
@@ -29,7 +31,7 @@ pub struct OffererSetup {
 
 pub struct OffererActor {
     setup: OffererSetup,
-    waiting: Vec<OfferJobs>,
+    waiting: VecDeque<OfferJobs>,
     in_flight: usize,
     backoff: Backoff,
     woken: bool,
@@ -45,7 +47,7 @@ impl OffererActor {
         let now = (setup.clock)();
         Self {
             setup,
-            waiting: Vec::new(),
+            waiting: VecDeque::new(),
             in_flight: 0,
             backoff: Backoff::default(),
             woken: false,
@@ -64,8 +66,7 @@ impl OffererActor {
         if self.waiting.is_empty() {
             return super::answer_all(&mut self.draining);
         }
-        let rest = self.waiting.split_off(self.waiting.len().min(BATCH_ROWS_MAX));
-        let batch = std::mem::replace(&mut self.waiting, rest);
+        let batch: Vec<_> = self.waiting.drain(..self.waiting.len().min(BATCH_ROWS_MAX)).collect();
         self.in_flight = batch.len();
         let offers: Vec<Offer> = batch.iter().flat_map(|m| m.offers.iter().cloned()).collect();
         let queue = Arc::clone(&self.setup.queue);
@@ -88,6 +89,7 @@ impl OffererActor {
     }
 
     fn accepted(&mut self, batch: Vec<OfferJobs>, lines: &[Name], offered: &[Offered]) {
+        steps::reached(Step::JobsAccepted);
         self.backoff.reset();
         self.handled += offered.len() as u64;
         for (line, offered) in lines.iter().zip(offered) {
@@ -100,10 +102,29 @@ impl OffererActor {
                 meters.jobs(outcome, 1);
             }
         }
+        self.measure(&batch);
         Ticket::settle(batch.into_iter().flat_map(|m| m.tickets));
     }
 
-    fn refused(&mut self, mut batch: Vec<OfferJobs>, fault: Fault, ctx: &mut Context<Self>) {
+    /// Stage delays of one job per line and batch: a sample, so that measuring costs nothing per event.
+    fn measure(&self, batch: &[OfferJobs]) {
+        let now = self.last_progress;
+        let span = |from: Millis, to: Millis| Duration::from_millis(to.since(from) as u64);
+        for meters in self.setup.meters.values() {
+            let of_line = |m: &OfferJobs| m.offers.iter().position(|o| o.key.line == meters.line()).map(|at| (m.written, at));
+            let Some((message, (written, at))) = batch.iter().find_map(|m| Some((m, of_line(m)?))) else { continue };
+            let load = &message.offers[at].load;
+            if let (Some(oldest), Some(logged)) = (load.oldest, load.logged) {
+                meters.stage(Stage::BinlogToLog, span(oldest, logged));
+            }
+            if let Some(logged) = load.logged {
+                meters.stage(Stage::LogToRow, span(logged, written));
+            }
+            meters.stage(Stage::RowToJob, span(written, now));
+        }
+    }
+
+    fn refused(&mut self, batch: Vec<OfferJobs>, fault: Fault, ctx: &mut Context<Self>) {
         let advice = fault.advice();
         let text = fault.to_string();
         if !matches!(advice, Advice::Wait | Advice::SlowDown) {
@@ -115,8 +136,9 @@ impl OffererActor {
         self.since = self.last_progress;
         WaitingFor { fault: &fault, attempts: self.backoff.tries(), after: pause }.emit();
         self.last_error = Some(fault);
-        batch.append(&mut self.waiting);
-        self.waiting = batch;
+        let mut waiting = VecDeque::from(batch);
+        waiting.append(&mut self.waiting);
+        self.waiting = waiting;
         ctx.run_later(pause, |act, ctx| {
             act.backoff.waited();
             act.flush(ctx);
@@ -143,7 +165,7 @@ impl Handler<Flush> for OffererActor {
 impl Handler<OfferJobs> for OffererActor {
     type Result = ();
     fn handle(&mut self, message: OfferJobs, ctx: &mut Self::Context) {
-        self.waiting.push(message);
+        self.waiting.push_back(message);
         if self.in_flight == 0 && !self.woken {
             self.woken = true;
             ctx.notify(Flush);

@@ -126,6 +126,9 @@ async fn wait(engine: &Engine, until: Until, signals: &mut Signals, progress: &P
         if until.after.is_some_and(|after| begun.elapsed() >= after) {
             return End::TimeUp;
         }
+        if !engine.is_alive() {
+            return End::Stopped("the supervisor is gone: a fault of widerow itself, its message stands above".to_owned());
+        }
         if !until.idle {
             continue;
         }
@@ -151,10 +154,12 @@ pub fn run<G>(args: &Run, with: impl AsyncFnOnce(&Engine, &Arc<Settings>, Origin
     let totals = Arc::new(Totals::default());
     let ended = block_on(async {
         let doors = if args.dry_run { wiring::open_dry(&settings) } else { wiring::open(&settings)? };
-        node(Arc::clone(&settings), doors, mode, until, Arc::clone(&totals), async |engine, settings| {
-            with(engine, settings, origin).await
-        })
-        .await
+        // A dry run beside the node itself must neither take its address nor leave a trace.
+        let admin = async |engine: &Engine, settings: &Arc<Settings>| match args.dry_run {
+            true => Ok(None),
+            false => with(engine, settings, origin).await.map(Some),
+        };
+        node(Arc::clone(&settings), doors, mode, until, Arc::clone(&totals), admin).await
     });
     match ended {
         Ok((exit, _)) => {

@@ -114,11 +114,12 @@ impl Supervisor {
             partitions: assigned.map_or(u32::MAX, |a| a.partitions),
             epoch: assigned.map_or(Epoch::default(), |a| a.epoch),
             offset: record.offset,
+            logged: record.timestamp,
         };
         let still_bad = |bad: decode::BadRecord| CommandError::StillBad(bad.to_string());
         let changes = match decode::decode(record, &setup.decode, &setup.schema).map_err(still_bad)? {
             Decoded::Ignored(_) => Vec::new(),
-            Decoded::Changes(changes) => route::route(&changes, &origin, &setup.route, &setup.schema).map_err(still_bad)?,
+            Decoded::Changes(changes) => route::route(changes, &origin, &setup.route, &setup.schema).map_err(still_bad)?,
         };
         let (done, settled) = oneshot::channel();
         if changes.is_empty() {

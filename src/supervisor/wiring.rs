@@ -7,6 +7,7 @@ use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{Millis, Name};
 use crate::domain::schema::{RowKind, Schema};
 use crate::io::embedded::{EmbeddedDocuments, EmbeddedLedger, EmbeddedQueue, EmbeddedRowStore, EmbeddedStore};
+use crate::io::generator::GeneratorSource;
 use crate::io::jobbook::wait::wall_clock;
 use crate::io::jsonl::{JsonlSink, JsonlSource};
 use crate::io::memory::{MemoryLedger, MemoryQueue, MemoryRowStore};
@@ -79,9 +80,7 @@ fn open_source(source: &settings::Source, ledger: &Arc<dyn Ledger>, mode: RunMod
         SourceKind::Jsonl { path } => {
             Box::new(JsonlSource::new(source.name.clone(), path.clone(), Arc::clone(ledger), mode.from_start))
         }
-        SourceKind::Generator(_) => {
-            Box::new(JsonlSource::new(source.name.clone(), "generator", Arc::clone(ledger), mode.from_start))
-        }
+        SourceKind::Generator(generator) => Box::new(GeneratorSource::new(source.name.clone(), generator)),
     }
 }
 
