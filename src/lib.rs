@@ -1,6 +1,8 @@
 //! widerow keeps search indexes, caches and services equal to a MySQL database when one document is made of rows from
 //! many tables.
 
+#![forbid(unsafe_code)]
+
 pub mod actors;
 pub mod admin;
 pub mod cli;

@@ -1,5 +1,7 @@
 //! From arguments to an exit code. A node gets its admin endpoint here, the one place that knows both.
 
+#![forbid(unsafe_code)]
+
 use clap::Parser;
 use std::process::ExitCode;
 use std::sync::Arc;

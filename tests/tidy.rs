@@ -111,7 +111,6 @@ const BANNED_TEXTS: &[(&str, &str)] = &[
     ("/tmp/", "use a relative path; tests use tempfile"),
     ("crates.io", "let the package manager know its hosts"),
     ("static.rust-lang.org", "let the package manager know its hosts"),
-    ("sh.rustup.rs", "let the package manager know its hosts"),
     ("deb.debian.org", "let the package manager know its hosts"),
     ("pypi.org", "let the package manager know its hosts"),
     ("pythonhosted.org", "let the package manager know its hosts"),

@@ -16,7 +16,7 @@ use crate::messages::ticket::Ticket;
 use crate::ports::queue::JobQueue;
 use crate::telemetry::{JobOutcome, LineMeters, Stage, WaitingFor};
 use actix::prelude::*;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -31,7 +31,7 @@ pub struct OffererSetup {
 
 pub struct OffererActor {
     setup: OffererSetup,
-    waiting: Vec<OfferJobs>,
+    waiting: VecDeque<OfferJobs>,
     in_flight: usize,
     backoff: Backoff,
     woken: bool,
@@ -47,7 +47,7 @@ impl OffererActor {
         let now = (setup.clock)();
         Self {
             setup,
-            waiting: Vec::new(),
+            waiting: VecDeque::new(),
             in_flight: 0,
             backoff: Backoff::default(),
             woken: false,
@@ -66,8 +66,7 @@ impl OffererActor {
         if self.waiting.is_empty() {
             return super::answer_all(&mut self.draining);
         }
-        let rest = self.waiting.split_off(self.waiting.len().min(BATCH_ROWS_MAX));
-        let batch = std::mem::replace(&mut self.waiting, rest);
+        let batch: Vec<_> = self.waiting.drain(..self.waiting.len().min(BATCH_ROWS_MAX)).collect();
         self.in_flight = batch.len();
         let offers: Vec<Offer> = batch.iter().flat_map(|m| m.offers.iter().cloned()).collect();
         let queue = Arc::clone(&self.setup.queue);
@@ -125,7 +124,7 @@ impl OffererActor {
         }
     }
 
-    fn refused(&mut self, mut batch: Vec<OfferJobs>, fault: Fault, ctx: &mut Context<Self>) {
+    fn refused(&mut self, batch: Vec<OfferJobs>, fault: Fault, ctx: &mut Context<Self>) {
         let advice = fault.advice();
         let text = fault.to_string();
         if !matches!(advice, Advice::Wait | Advice::SlowDown) {
@@ -137,8 +136,9 @@ impl OffererActor {
         self.since = self.last_progress;
         WaitingFor { fault: &fault, attempts: self.backoff.tries(), after: pause }.emit();
         self.last_error = Some(fault);
-        batch.append(&mut self.waiting);
-        self.waiting = batch;
+        let mut waiting = VecDeque::from(batch);
+        waiting.append(&mut self.waiting);
+        self.waiting = waiting;
         ctx.run_later(pause, |act, ctx| {
             act.backoff.waited();
             act.flush(ctx);
@@ -165,7 +165,7 @@ impl Handler<Flush> for OffererActor {
 impl Handler<OfferJobs> for OffererActor {
     type Result = ();
     fn handle(&mut self, message: OfferJobs, ctx: &mut Self::Context) {
-        self.waiting.push(message);
+        self.waiting.push_back(message);
         if self.in_flight == 0 && !self.woken {
             self.woken = true;
             ctx.notify(Flush);

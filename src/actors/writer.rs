@@ -15,6 +15,7 @@ use crate::messages::write::{WriteReply, WriteRow};
 use crate::ports::rows::{RowStore, RowWrite, WriteOutcome};
 use crate::telemetry::{StoreMeters, StoreOp, WaitingFor};
 use actix::prelude::*;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -28,7 +29,7 @@ pub struct WriterSetup {
 
 pub struct WriterActor {
     setup: WriterSetup,
-    waiting: Vec<(RowWrite, WriteReply)>,
+    waiting: VecDeque<(RowWrite, WriteReply)>,
     in_flight: usize,
     backoff: Backoff,
     /// A wake-up is on its way, so that a burst becomes one batch.
@@ -45,7 +46,7 @@ impl WriterActor {
         let now = (setup.clock)();
         Self {
             setup,
-            waiting: Vec::new(),
+            waiting: VecDeque::new(),
             in_flight: 0,
             backoff: Backoff::default(),
             woken: false,
@@ -64,8 +65,8 @@ impl WriterActor {
         if self.waiting.is_empty() {
             return super::answer_all(&mut self.draining);
         }
-        let rest = self.waiting.split_off(self.waiting.len().min(BATCH_ROWS_MAX));
-        let (writes, replies): (Vec<_>, Vec<_>) = std::mem::replace(&mut self.waiting, rest).into_iter().unzip();
+        let batch = self.waiting.len().min(BATCH_ROWS_MAX);
+        let (writes, replies): (Vec<_>, Vec<_>) = self.waiting.drain(..batch).unzip();
         self.in_flight = writes.len();
         let store = Arc::clone(&self.setup.rows);
         let started = std::time::Instant::now();
@@ -93,13 +94,13 @@ impl WriterActor {
         if outcomes.iter().any(Result::is_ok) {
             steps::reached(Step::RowWritten);
         }
-        let mut again = Vec::new();
+        let mut again = VecDeque::new();
         let (mut rows, mut cells) = (0, 0);
         for ((write, reply), outcome) in writes.into_iter().zip(replies).zip(outcomes) {
             match outcome {
                 Err(fault) if matches!(fault.advice(), Advice::Wait | Advice::SlowDown) => {
                     self.last_error = Some(fault);
-                    again.push((write, reply));
+                    again.push_back((write, reply));
                 }
                 outcome => {
                     match &outcome {
@@ -158,7 +159,7 @@ impl Handler<Flush> for WriterActor {
 impl Handler<WriteRow> for WriterActor {
     type Result = ();
     fn handle(&mut self, message: WriteRow, ctx: &mut Self::Context) {
-        self.waiting.push((message.write, message.reply));
+        self.waiting.push_back((message.write, message.reply));
         // The flush stands behind what is already in the mailbox, so neighbours of a burst travel together.
         if self.in_flight == 0 && !self.woken {
             self.woken = true;

@@ -6,7 +6,7 @@
 use super::answers::{Code, Office, Problem};
 use super::mapping;
 use crate::domain::fault::Fault;
-use crate::domain::ids::{Millis, Name, RowKey, Stamp};
+use crate::domain::ids::{Millis, Name, RowKey};
 use crate::domain::job::{JobKey, Lane, Load, Offer};
 use crate::domain::row::Purged;
 use crate::ports::ledger::Ledger;
@@ -157,8 +157,7 @@ pub async fn purge(
     rows: &dyn RowStore,
     run: &Arc<Run>,
 ) -> Result<Purged, Fault> {
-    // Marks name a partition's offset, not a time; they go with the horizon only through the tombstones they stand with.
-    let horizon = Horizon { written_before, marks_below: Stamp(i64::MIN) };
+    let horizon = Horizon { written_before };
     let mut all = Purged::default();
     let mut next = run.at();
     loop {
@@ -168,7 +167,7 @@ pub async fn purge(
         let page = rows.scan(kind.name, next, None, PAGE_ROWS).await?;
         for mut stored in page.rows {
             run.rows.fetch_add(1, Ordering::Relaxed);
-            let would = stored.content.purge(horizon.written_before, horizon.marks_below, kind.version);
+            let would = stored.content.purge(horizon.written_before, kind.version);
             if would.is_nothing() {
                 continue;
             }

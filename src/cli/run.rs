@@ -156,10 +156,12 @@ pub fn run<G>(args: &Run, with: impl AsyncFnOnce(&Engine, &Arc<Settings>, Origin
     let totals = Arc::new(Totals::default());
     let ended = block_on(async {
         let doors = if args.dry_run { wiring::open_dry(&settings) } else { wiring::open(&settings)? };
-        node(Arc::clone(&settings), doors, mode, until, Arc::clone(&totals), async |engine, settings| {
-            with(engine, settings, origin).await
-        })
-        .await
+        // A dry run beside the node itself must neither take its address nor leave a trace.
+        let admin = async |engine: &Engine, settings: &Arc<Settings>| match args.dry_run {
+            true => Ok(None),
+            false => with(engine, settings, origin).await.map(Some),
+        };
+        node(Arc::clone(&settings), doors, mode, until, Arc::clone(&totals), admin).await
     });
     match ended {
         Ok((exit, _)) => {

@@ -29,18 +29,19 @@ impl<'a> Value<'a> {
 /// The columns of one row at one moment, packed: two allocations whatever the number of columns.
 #[derive(Clone, Default)]
 pub struct Image {
-    slots: Vec<Slot>,
-    text: String,
+    pub(super) slots: Vec<Slot>,
+    pub(super) text: String,
 }
 
+/// Where a column's text lies.
 #[derive(Clone, Copy)]
-struct Slot {
-    name: Name,
-    start: u32,
-    /// `NULL` marks SQL null.
-    len: u32,
+pub(super) struct Slot {
+    pub(super) name: Name,
+    pub(super) start: u32,
+    /// [`NULL`] marks SQL null.
+    pub(super) len: u32,
 }
-const NULL: u32 = u32::MAX;
+pub(super) const NULL: u32 = u32::MAX;
 
 impl Image {
     pub fn with_capacity(columns: usize, bytes: usize) -> Self {

@@ -20,6 +20,7 @@ use super::schema::{RowKind, VersionKind};
 use super::write::RowWrite;
 use known::Known;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Jobs that may be offered now, and the tickets to settle once the queue has accepted them all (J5).
 #[derive(Debug, PartialEq, Eq)]
@@ -63,7 +64,7 @@ pub struct EntityState<T> {
     /// V1 `counter`: each write adds one.
     counted: bool,
     pending: Bundle<T>,
-    flying: Option<Bundle<T>>,
+    flying: Option<Flight<T>>,
     /// The flying write was overtaken by [`EntityState::forget`]: its acknowledgement teaches nothing.
     doubted: bool,
     moves: VecDeque<(RowChange, T)>,
@@ -75,6 +76,13 @@ pub struct EntityState<T> {
 #[derive(Debug)]
 struct Bundle<T> {
     change: WideRow,
+    batch: Batch<T>,
+}
+
+/// A write that was sent; the store holds the same content.
+#[derive(Debug)]
+struct Flight<T> {
+    change: Arc<WideRow>,
     batch: Batch<T>,
 }
 
@@ -116,9 +124,11 @@ impl<T> EntityState<T> {
 
     /// The batch that goes out after the newest unacknowledged write of the change's table row.
     fn batch_behind(&mut self, change: &RowChange) -> Option<&mut Batch<T>> {
-        let writes = |bundle: &&mut Bundle<T>| bundle.change.part(&change.part).is_some();
-        let newest_first = [Some(&mut self.pending), self.flying.as_mut()];
-        newest_first.into_iter().flatten().find(writes).map(|bundle| &mut bundle.batch)
+        let writes = |row: &WideRow| row.part(&change.part).is_some();
+        if writes(&self.pending.change) {
+            return Some(&mut self.pending.batch);
+        }
+        self.flying.as_mut().filter(|flight| writes(&flight.change)).map(|flight| &mut flight.batch)
     }
 
     /// The write to send, unless one is in flight (N1) or nothing waits.
@@ -129,30 +139,30 @@ impl<T> EntityState<T> {
         let mut bundle = std::mem::take(&mut self.pending);
         // Set, not added to: what is sent again after an unknown outcome needs one bump, like any write (V1).
         bundle.change.counter = i64::from(self.counted);
-        let write = RowWrite { row: self.row.clone(), change: bundle.change.clone() };
-        self.flying = Some(bundle);
+        let change = Arc::new(bundle.change);
+        self.flying = Some(Flight { change: Arc::clone(&change), batch: bundle.batch });
         self.doubted = false;
-        Some(write)
+        Some(RowWrite { row: self.row.clone(), change })
     }
 
     /// Takes the answer to the write in flight. Without one, nothing happens: an empty batch.
     pub fn written(&mut self, outcome: Result<(), Fault>) -> Acknowledged<T> {
-        let Some(bundle) = self.flying.take() else { return Acknowledged::Written(Batch::default()) };
+        let Some(flight) = self.flying.take() else { return Acknowledged::Written(Batch::default()) };
         match outcome {
             Ok(()) => {
                 if !self.doubted {
-                    self.known.note(&bundle.change);
+                    self.known.note(&flight.change);
                 }
-                Acknowledged::Written(bundle.batch)
+                Acknowledged::Written(flight.batch)
             }
             Err(fault) => {
                 self.known.clear();
                 match fault.advice() {
                     Advice::Wait | Advice::SlowDown => {
-                        self.pending.put_behind(bundle);
+                        self.pending.put_behind(flight);
                         Acknowledged::Again(fault)
                     }
-                    Advice::Bury | Advice::Stop => Acknowledged::Failed { fault, tickets: bundle.batch.tickets },
+                    Advice::Bury | Advice::Stop => Acknowledged::Failed { fault, tickets: flight.batch.tickets },
                 }
             }
         }
@@ -207,7 +217,11 @@ impl<T> EntityState<T> {
     /// About how much memory it holds (N3).
     pub fn bytes(&self) -> usize {
         let moves: usize = self.moves.iter().map(|(change, _)| size_of_val(change) + bytes_of(&change.effect)).sum();
-        size_of::<Self>() + self.known.bytes() + self.pending.bytes() + self.flying.as_ref().map_or(0, Bundle::bytes) + moves
+        size_of::<Self>()
+            + self.known.bytes()
+            + bytes_of_work(&self.pending.change, &self.pending.batch)
+            + self.flying.as_ref().map_or(0, |f| bytes_of_work(&f.change, &f.batch))
+            + moves
     }
 }
 
@@ -225,12 +239,12 @@ impl<T> Bundle<T> {
     /// Merges a change into the write (M4, M5, M7).
     fn merge(&mut self, change: RowChange, now: Millis) {
         let tombstone = |stamp: Stamp| Tombstone { stamp, written: now, revoked: false };
-        let (tombstone, cells) = match &change.effect {
+        let (tombstone, cells) = match change.effect {
             Effect::Put { image, reborn } => {
                 // C3: just below, so that columns the insert leaves out do not survive. Below stamp 0 nothing can lie, and
                 // a tombstone there would add no weight (V4).
                 (
-                    (*reborn && change.stamp > Stamp(0)).then(|| tombstone(change.stamp.before())),
+                    (reborn && change.stamp > Stamp(0)).then(|| tombstone(change.stamp.before())),
                     Cells::of_image(image, change.stamp),
                 )
             }
@@ -248,22 +262,14 @@ impl<T> Bundle<T> {
     }
 
     /// Puts older work under this one: of equal stamps the later write still wins (M4).
-    fn put_behind(&mut self, older: Self) {
+    fn put_behind(&mut self, older: Flight<T>) {
+        let older = Self { change: Arc::unwrap_or_clone(older.change), batch: older.batch };
         let newer = std::mem::replace(self, older);
         self.change.merge(&newer.change);
         for offer in newer.batch.offers {
             self.batch.offer(offer);
         }
         self.batch.tickets.extend(newer.batch.tickets);
-    }
-
-    fn bytes(&self) -> usize {
-        let parts =
-            self.change.parts.iter().map(|p| {
-                size_of::<Part>() + p.id.child.len() + p.cells.text_bytes() + p.cells.len() * size_of::<(u64, u64, u64)>()
-            });
-        let offers = self.batch.offers.len() * size_of::<Offer>();
-        parts.sum::<usize>() + self.change.keys.text_bytes() + offers + self.batch.tickets.len() * size_of::<T>()
     }
 }
 
@@ -293,6 +299,15 @@ impl<T> Batch<T> {
             None => self.offers.push(coming),
         }
     }
+}
+
+fn bytes_of_work<T>(change: &WideRow, batch: &Batch<T>) -> usize {
+    let parts = change
+        .parts
+        .iter()
+        .map(|p| size_of::<Part>() + p.id.child.len() + p.cells.text_bytes() + p.cells.len() * size_of::<(u64, u64, u64)>());
+    let offers = batch.offers.len() * size_of::<Offer>();
+    parts.sum::<usize>() + change.keys.text_bytes() + offers + batch.tickets.len() * size_of::<T>()
 }
 
 fn bytes_of(effect: &Effect) -> usize {

@@ -3,7 +3,7 @@
 //! Keeps E1 (a stamp is epoch × 2^44 + position) and the line between where a record lies and what is committed.
 //! Knows nothing of any client, store or clock.
 
-use std::collections::HashMap;
+use super::quick::QuickMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock, RwLock};
@@ -25,10 +25,10 @@ pub const NAMES_MAX: usize = 100_000;
 /// The longest name in bytes; MySQL's own limit is 64 characters of at most four bytes.
 pub const NAME_BYTES_MAX: usize = 256;
 
-static NAMES: LazyLock<RwLock<HashMap<&'static str, Name>>> = LazyLock::new(RwLock::default);
+static NAMES: LazyLock<RwLock<QuickMap<&'static str, Name>>> = LazyLock::new(RwLock::default);
 
 thread_local! {
-    static NEAR: std::cell::RefCell<HashMap<&'static str, Name>> = std::cell::RefCell::default();
+    static NEAR: std::cell::RefCell<QuickMap<&'static str, Name>> = std::cell::RefCell::default();
 }
 
 /// A name could not be interned; the record that brought it is unusable.

@@ -13,6 +13,7 @@ pub mod job;
 pub mod line;
 pub mod mark;
 pub mod merge;
+pub mod quick;
 pub mod record;
 pub mod restart;
 pub mod retrial;

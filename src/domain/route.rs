@@ -6,10 +6,10 @@
 use super::change::{Change, Image, Op, Snapshot, Value};
 use super::decode::{BadReason, BadRecord};
 use super::ids::{Epoch, Millis, Name, Partition, RowId, RowKey, Stamp};
-use super::row::{PartId, child_key};
+use super::quick::QuickMap;
+use super::row::{PartId, child_key, moved_mark};
 use super::schema::{KindTable, RowKind, Schema};
 use smallvec::SmallVec;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 /// What a source says of its stamps (E2).
@@ -105,17 +105,21 @@ pub struct Touched {
 /// # Errors
 /// A key or stamp column that is missing or null: the whole record is a dead letter (C7).
 pub fn route(
-    changes: &[Change],
+    changes: impl IntoIterator<Item = Change>,
     origin: &Origin,
     settings: &RouteSettings,
     schema: &Schema,
 ) -> Result<Vec<RowChange>, BadRecord> {
-    let mut folded = Folded { changes: Vec::with_capacity(changes.len()), places: HashMap::new() };
+    let changes = changes.into_iter();
+    let mut folded = Folded { changes: Vec::with_capacity(changes.size_hint().0.max(1)), places: QuickMap::default() };
     for change in changes {
-        for (kind, index) in schema.uses(change.table) {
-            let target = Target { kind, table: &kind.tables[index], index };
-            target.route(change, origin, settings, &mut |routed| folded.add(routed))?;
+        let mut uses = schema.uses(change.table).map(|(kind, index)| Target { kind, table: &kind.tables[index], index });
+        let Some(mut target) = uses.next() else { continue };
+        for next in uses {
+            target.route(change.clone(), origin, settings, &mut |routed| folded.add(routed))?;
+            target = next;
         }
+        target.route(change, origin, settings, &mut |routed| folded.add(routed))?;
     }
     Ok(folded.changes)
 }
@@ -137,30 +141,30 @@ struct Place {
 impl Target<'_> {
     fn route(
         &self,
-        change: &Change,
+        mut change: Change,
         origin: &Origin,
         settings: &RouteSettings,
         emit: &mut impl FnMut(RowChange),
     ) -> Result<(), BadRecord> {
-        let Some(after) = &change.after else {
+        let Some(after) = change.after.take() else {
             let before = change.before.as_ref().ok_or_else(|| {
                 BadRecord::new(BadReason::Malformed, "a delete without the deleted row: neither before nor after image")
             })?;
-            let stamp = stamp_of(change, before, origin, settings)?;
-            emit(RowChange { logged: origin.logged, ..self.delete(self.place(before)?, stamp, change, Effect::Delete) });
+            let stamp = stamp_of(&change, before, origin, settings)?;
+            emit(RowChange { logged: origin.logged, ..self.delete(self.place(before)?, stamp, &change, Effect::Delete) });
             return Ok(());
         };
-        let stamp = stamp_of(change, after, origin, settings)?;
-        let new = self.place(after)?;
+        let stamp = stamp_of(&change, &after, origin, settings)?;
+        let new = self.place(&after)?;
         let mut moved = false;
         if let Some(before) = &change.before
-            && self.key_differs(before, after)
+            && self.key_differs(before, &after)
         {
             let old = self.place(before)?;
             if old.row != new.row || old.part != new.part {
                 moved = true;
-                let effect = self.leave(before, after, origin, settings);
-                emit(RowChange { logged: origin.logged, ..self.delete(old, stamp, change, effect) });
+                let effect = self.leave(before, &after, origin, settings);
+                emit(RowChange { logged: origin.logged, ..self.delete(old, stamp, &change, effect) });
             }
         }
         let insert = matches!(change.op, Op::Insert | Op::Snapshot(_));
@@ -172,7 +176,7 @@ impl Target<'_> {
             Some(before) if !insert && !moved => touched.columns = after.changed_from(before),
             _ => touched.all = true,
         }
-        let effect = Effect::Put { image: after.clone(), reborn: false };
+        let effect = Effect::Put { image: after, reborn: false };
         emit(RowChange {
             row: new.row,
             part: new.part,
@@ -207,7 +211,7 @@ impl Target<'_> {
             return Effect::Delete;
         }
         let key = child_key(self.table.id.iter().map(|c| before.get(*c).text().unwrap_or_default()));
-        let mark = format!("moved:{}:{key}:{}", self.table.short, origin.partition.number);
+        let mark = moved_mark(self.table.short, &key, origin.partition.number);
         Effect::MoveOut(Box::new(MoveOut { before: before.clone(), mark }))
     }
 
@@ -268,7 +272,7 @@ fn stamp_of(change: &Change, image: &Image, origin: &Origin, settings: &RouteSet
 struct Folded {
     changes: Vec<RowChange>,
     /// Where each table row stands, once there are too many to look through: a record may hold thousands of rows.
-    places: HashMap<(RowId, PartId), usize>,
+    places: QuickMap<(RowId, PartId), usize>,
 }
 
 /// Changes that are looked through one by one; nearly every record has fewer.

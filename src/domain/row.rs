@@ -3,7 +3,7 @@
 //! Keeps M1 (parts by table and child key), M4 through `merge.rs`, M5 (tombstone cells), M6 (alive), M8 (a fill over a
 //! fill raises the base), M9 (key columns stand in the row). Knows nothing of stores and packs nothing.
 
-use super::change::{Image, Value};
+use super::change::{Image, NULL, Value};
 use super::ids::{Millis, Name, RowVersion, Stamp};
 use super::merge;
 use super::schema::{RowKind, VersionKind};
@@ -40,7 +40,7 @@ pub struct Cell<'a> {
 }
 
 /// The cells of one table row, packed: two allocations whatever the number of columns.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Cells {
     slots: Vec<Slot>,
     text: String,
@@ -51,10 +51,20 @@ struct Slot {
     name: Name,
     stamp: Stamp,
     start: u32,
-    /// `NULL` marks SQL null.
+    /// [`NULL`] marks SQL null.
     len: u32,
 }
-const NULL: u32 = u32::MAX;
+
+impl Clone for Cells {
+    fn clone(&self) -> Self {
+        Self { slots: self.slots.clone(), text: self.text.clone() }
+    }
+    /// Keeps its own room: a row that is replaced whole is the usual write.
+    fn clone_from(&mut self, source: &Self) {
+        self.slots.clone_from(&source.slots);
+        self.text.clone_from(&source.text);
+    }
+}
 
 impl Cells {
     pub fn with_capacity(cells: usize, bytes: usize) -> Self {
@@ -62,12 +72,9 @@ impl Cells {
     }
 
     /// Every column of an image at one stamp (M7: changed or not).
-    pub fn of_image(image: &Image, stamp: Stamp) -> Self {
-        let mut cells = Self::with_capacity(image.len(), image.text_bytes());
-        for (name, value) in image.iter() {
-            cells.push(Cell { name, stamp, value: value.text() });
-        }
-        cells
+    pub fn of_image(image: Image, stamp: Stamp) -> Self {
+        let slots = image.slots.iter().map(|s| Slot { name: s.name, stamp, start: s.start, len: s.len }).collect();
+        Self { slots, text: image.text }
     }
 
     /// Sets a cell whatever was there; merging is [`Cells::merge`]'s.
@@ -307,14 +314,17 @@ impl WideRow {
         self.parts.is_empty() && self.marks.is_empty() && self.base == 0 && self.counter == 0
     }
 
-    /// M5 `purge`: removes what tombstones written before `horizon` cover, and those tombstones; marks older than the
-    /// horizon as well (C5). The base takes over what the weight loses, so the version rises (V3). Says what went.
-    pub fn purge(&mut self, horizon: Millis, mark_horizon: Stamp, kind: VersionKind) -> Purged {
+    /// M5 `purge`: removes what tombstones written before `horizon` cover, and those tombstones; with each the marks of
+    /// moves out of its table row, which were written in the same step and so are as old (C5). The base takes over what
+    /// the weight loses, so the version does not fall (V3). Says what went.
+    pub fn purge(&mut self, horizon: Millis, kind: VersionKind) -> Purged {
         let mut purged = Purged::default();
+        let mut marks_of = Vec::new();
         for part in &mut self.parts {
             let Some(tomb) = part.tombstone.filter(|t| t.written < horizon && !t.revoked) else { continue };
             let cells = part.cells.retain_above(tomb.stamp);
             part.tombstone = None;
+            marks_of.push(moved_mark(part.id.table, &part.id.child, ""));
             purged.cells += u64::from(cells);
             purged.tombstones += 1;
             if kind == VersionKind::Weight {
@@ -325,10 +335,15 @@ impl WideRow {
         }
         self.parts.retain(|p| p.tombstone.is_some() || !p.cells.is_empty());
         let before = self.marks.len();
-        self.marks.retain(|(_, stamp)| *stamp >= mark_horizon);
+        self.marks.retain(|(name, _)| !marks_of.iter().any(|mark| name.starts_with(mark.as_str())));
         purged.marks += (before - self.marks.len()) as u64;
         purged
     }
+}
+
+/// C5: the name of the mark that a row left its old key, by partition.
+pub fn moved_mark(table: Name, child: &str, partition: impl std::fmt::Display) -> String {
+    format!("moved:{table}:{child}:{partition}")
 }
 
 /// What a purge removed.
@@ -346,8 +361,15 @@ impl Purged {
 
 /// Joins and escapes the parts of a composite primary key (M1): `,` between, `%` `:` `,` and control characters escaped.
 pub fn child_key<'a>(parts: impl IntoIterator<Item = &'a str>) -> ChildKey {
+    let mut parts = parts.into_iter();
+    let first = parts.next().unwrap_or_default();
+    let is_plain = |b: u8| b.is_ascii_alphanumeric();
+    let second = parts.next();
+    if second.is_none() && first.bytes().all(is_plain) {
+        return first.into();
+    }
     let mut out = String::new();
-    for (i, part) in parts.into_iter().enumerate() {
+    for (i, part) in [first].into_iter().chain(second).chain(parts).enumerate() {
         if i > 0 {
             out.push(',');
         }

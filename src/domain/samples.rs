@@ -72,7 +72,7 @@ pub fn part_id(table: &str, child: &str) -> PartId {
 
 /// A table row with these columns at one stamp.
 pub fn part(table: &str, child: &str, stamp: i64, columns: &[(&str, Option<&str>)]) -> Part {
-    Part { cells: Cells::of_image(&image(columns), Stamp(stamp)), ..Part::new(part_id(table, child)) }
+    Part { cells: Cells::of_image(image(columns), Stamp(stamp)), ..Part::new(part_id(table, child)) }
 }
 
 pub fn dead(mut part: Part, stamp: i64) -> Part {

@@ -4,8 +4,8 @@
 //! `table:column:child key`. Knows nothing of YAML: `settings` builds it.
 
 use super::ids::Name;
+use super::quick::QuickMap;
 use super::template::Template;
-use std::collections::HashMap;
 use std::fmt;
 
 /// A declared column type: how to read a format's encoding into canonical text, and what a document prints.
@@ -137,7 +137,7 @@ pub struct Table {
     pub name: Name,
     /// The name in qualifiers (M1): without the database, unless two databases have a table of that name.
     pub short: Name,
-    pub types: HashMap<Name, ColumnType>,
+    pub types: QuickMap<Name, ColumnType>,
 }
 
 impl Table {
@@ -206,7 +206,7 @@ pub struct Schema {
     pub tables: Vec<Table>,
     pub kinds: Vec<RowKind>,
     /// `db.table` exactly → table.
-    by_name: HashMap<String, HashMap<String, TableId>>,
+    by_name: QuickMap<String, QuickMap<String, TableId>>,
     /// Sharded tables (`match:`): pattern with `*` → table.
     patterns: Vec<(String, TableId)>,
     /// Table → (kind index, index in the kind's tables).
@@ -216,7 +216,7 @@ pub struct Schema {
 impl Schema {
     /// Puts tables and kinds together. `patterns` are the `match:` texts of sharded tables.
     pub fn new(tables: Vec<Table>, kinds: Vec<RowKind>, patterns: Vec<(String, TableId)>) -> Self {
-        let mut by_name: HashMap<String, HashMap<String, TableId>> = HashMap::new();
+        let mut by_name: QuickMap<String, QuickMap<String, TableId>> = QuickMap::default();
         for (i, table) in tables.iter().enumerate() {
             if let Some((db, name)) = table.name.as_str().split_once('.') {
                 by_name.entry(db.to_owned()).or_default().insert(name.to_owned(), TableId(i as u16));

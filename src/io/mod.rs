@@ -7,3 +7,4 @@ pub mod jobbook;
 pub mod jsonl;
 pub mod memory;
 pub mod print;
+mod rowmerge;

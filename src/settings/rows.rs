@@ -155,7 +155,7 @@ impl Builder<'_> {
             self.findings.add(Code::TooBig, entry.key_place, "more than 65,536 tables");
             return None;
         };
-        self.tables.push(Table { name: Name::of(full), short, types: HashMap::new() });
+        self.tables.push(Table { name: Name::of(full), short, types: Default::default() });
         self.by_name.insert(full.to_owned(), TableId(number));
         Some((TableId(number), short))
     }

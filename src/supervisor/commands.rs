@@ -119,7 +119,7 @@ impl Supervisor {
         let still_bad = |bad: decode::BadRecord| CommandError::StillBad(bad.to_string());
         let changes = match decode::decode(record, &setup.decode, &setup.schema).map_err(still_bad)? {
             Decoded::Ignored(_) => Vec::new(),
-            Decoded::Changes(changes) => route::route(&changes, &origin, &setup.route, &setup.schema).map_err(still_bad)?,
+            Decoded::Changes(changes) => route::route(changes, &origin, &setup.route, &setup.schema).map_err(still_bad)?,
         };
         let (done, settled) = oneshot::channel();
         if changes.is_empty() {

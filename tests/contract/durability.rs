@@ -32,7 +32,7 @@ fn write(i: u64, stamp: i64, value: &str) -> RowWrite {
     for column in ["status", &format!("column{}", i % 5)] {
         part.cells.push(Cell { name: Name::of(column), stamp: Stamp(stamp), value: Some(value) });
     }
-    RowWrite { row: row(i), change }
+    RowWrite { row: row(i), change: change.into() }
 }
 
 fn offer(i: u64, lane: u8) -> Offer {

@@ -91,7 +91,7 @@ fn schema(declared: bool) -> Schema {
         short: Name::of(spec.name),
         types: match declared {
             true => spec.columns.iter().map(|(c, t)| (Name::of(c), ColumnType::parse(t).unwrap())).collect(),
-            false => HashMap::new(),
+            false => Default::default(),
         },
     };
     let kind = |(i, spec): (usize, &TableSpec)| {
@@ -158,7 +158,7 @@ impl Folded {
         let Ok(Decoded::Changes(changes)) = decode(record, &DecodeSettings::default(), schema) else { return };
         let origin = Origin { partition: record.partition, partitions: 3, epoch: Epoch(0), offset: record.offset, logged: None };
         // A MINIMAL image without its key is refused here, and told of in the golden files.
-        let Ok(routed) = route(&changes, &origin, &RouteSettings::default(), schema) else { return };
+        let Ok(routed) = route(changes.iter().cloned(), &origin, &RouteSettings::default(), schema) else { return };
         for change in routed {
             if matches!(change.effect, Effect::MoveOut(_)) {
                 self.waiting.push(change);
@@ -174,7 +174,7 @@ impl Folded {
         let tombstone = |stamp| Some(Tombstone { stamp, written: Millis(0), revoked: false });
         match &change.effect {
             Effect::Put { image, reborn } => {
-                part.cells = Cells::of_image(image, change.stamp);
+                part.cells = Cells::of_image(image.clone(), change.stamp);
                 part.tombstone = reborn.then(|| tombstone(change.stamp.before())).flatten();
             }
             Effect::Delete => part.tombstone = tombstone(change.stamp),
@@ -486,7 +486,7 @@ fn line(record: &Record, schema: &Schema) -> String {
             }
             let origin =
                 Origin { partition: record.partition, partitions: 3, epoch: Epoch(0), offset: record.offset, logged: None };
-            if let Err(bad) = route(&changes, &origin, &RouteSettings::default(), schema) {
+            if let Err(bad) = route(changes.iter().cloned(), &origin, &RouteSettings::default(), schema) {
                 out.push_str(&format!(" refused {bad}"));
             }
         }

@@ -1,17 +1,17 @@
 //! Changes of one chunk of records, grouped by row: one message per entity and batch.
 
 use crate::domain::ids::{RecordOffset, RowId};
+use crate::domain::quick::QuickMap;
 use crate::domain::route::RowChange;
 use crate::messages::entity::{ApplyChanges, RowDirectory};
 use crate::messages::ticket::TicketHome;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Changes of one chunk, grouped by row in order of first mention.
 #[derive(Default)]
 pub(super) struct RowBatch {
     rows: Vec<ApplyChanges>,
-    index: HashMap<RowId, usize>,
+    index: QuickMap<RowId, usize>,
 }
 
 impl RowBatch {

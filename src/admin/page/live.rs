@@ -12,7 +12,7 @@ use crate::messages::observe::{ActorKind, ActorState, Observation};
 
 /// Dead letters and exits shown.
 const SHOWN_MAX: usize = 20;
-/// Seconds of history shown.
+/// Seconds of history shown, one value a second.
 pub const HISTORY: usize = 300;
 
 /// What the moving part is made from.
@@ -154,7 +154,7 @@ pub fn live(seen: Seen, w: &Words) -> Live {
         chart,
         dependencies,
         lanes: lanes.into_iter().map(lane_row).collect(),
-        partitions: picture.actors.iter().filter(|a| a.kind == ActorKind::Partition).map(partition_row).collect(),
+        partitions: partitions(&picture.actors),
         actors: picture.actors.iter().map(|actor| actor_row(actor, now)).collect(),
         letters: letters
             .dead_letters
@@ -305,7 +305,11 @@ fn chart(history: &[Rates]) -> Option<Chart> {
     let records: Vec<f64> = history.iter().map(|r| r.records).collect();
     let documents: Vec<f64> = history.iter().map(|r| r.documents).collect();
     let highest = records.iter().chain(&documents).copied().fold(1.0, f64::max);
-    Some(Chart { records: points(&records, highest), documents: points(&documents, highest), highest: rate(highest) })
+    Some(Chart {
+        records: points(&records, HISTORY, highest),
+        documents: points(&documents, HISTORY, highest),
+        highest: rate(highest),
+    })
 }
 
 fn lane_row(lane: LaneAnswer) -> LaneRow {
@@ -317,6 +321,14 @@ fn lane_row(lane: LaneAnswer) -> LaneRow {
         release_buried: release("buried"),
         lane,
     }
+}
+
+/// By topic and number.
+fn partitions(actors: &[Observation]) -> Vec<PartitionRow> {
+    let mut of_kind: Vec<_> = actors.iter().filter(|a| a.kind == ActorKind::Partition).collect();
+    let place = |a: &Observation| a.partition.as_ref().map(|v| (v.topic.clone(), v.partition));
+    of_kind.sort_by_cached_key(|a| (place(a), a.id.clone()));
+    of_kind.into_iter().map(partition_row).collect()
 }
 
 fn partition_row(actor: &Observation) -> PartitionRow {

@@ -55,10 +55,12 @@ pub fn time(at: Millis) -> String {
     moment.map_or_else(|_| at.0.to_string(), |moment| moment.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
 }
 
-/// Points of a line in a box of 300 by 40, the highest value at the top.
-pub fn points(values: &[f64], highest: f64) -> String {
-    let step = 300.0 / values.len().saturating_sub(1).max(1) as f64;
-    let point = |(at, value): (usize, &f64)| format!("{:.1},{:.1}", at as f64 * step, 39.0 - value / highest.max(1.0) * 38.0);
+/// Points of a line in a box of 300 by 40: the newest of at most `places` values at the right, the highest at the top.
+pub fn points(values: &[f64], places: usize, highest: f64) -> String {
+    let step = 300.0 / places.saturating_sub(1).max(1) as f64;
+    let first = places.saturating_sub(values.len());
+    let point =
+        |(at, value): (usize, &f64)| format!("{:.1},{:.1}", (first + at) as f64 * step, 39.0 - value / highest.max(1.0) * 38.0);
     values.iter().enumerate().map(point).collect::<Vec<_>>().join(" ")
 }
 
@@ -89,6 +91,6 @@ mod tests {
             assert_eq!(rate(r), want);
         }
         assert_eq!(time(Millis(1_740_794_401_000)), "2025-03-01 02:00:01 UTC");
-        assert_eq!(points(&[0.0, 2.0, 4.0], 4.0), "0.0,39.0 150.0,20.0 300.0,1.0");
+        assert_eq!(points(&[0.0, 2.0, 4.0], 4, 4.0), "100.0,39.0 200.0,20.0 300.0,1.0");
     }
 }

@@ -1,13 +1,12 @@
 // Fetches the moving part again every second and puts in what changed; sends the buttons' posts.
 "use strict";
 (() => {
-  const live = document.getElementById("live");
   const notice = document.getElementById("notice");
   const stale = document.getElementById("stale");
   const seen = new Map();
 
   const keep = (section) => seen.set(section.id, section.outerHTML);
-  for (const section of live.children) keep(section);
+  for (const section of document.querySelectorAll("[id^='s-']")) keep(section);
 
   // A section is replaced only when it differs, so that a selection or a focused button elsewhere stays.
   const show = (html) => {

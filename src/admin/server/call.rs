@@ -3,8 +3,8 @@
 use super::super::answers::{Code, Problem};
 use super::routes::{Access, Route};
 use actix_web::http::header;
-use actix_web::web::{Path, Payload, Query};
-use actix_web::{FromRequest, HttpRequest, HttpResponse};
+use actix_web::web::{Payload, Query};
+use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -27,8 +27,7 @@ pub struct Call {
 impl Call {
     pub async fn read(route: &Route, request: &HttpRequest, payload: Payload) -> Result<Self, Problem> {
         let wrong = |what: String| Problem::new(Code::BadRequest, what);
-        let parts = Path::<HashMap<String, String>>::extract(request).await;
-        let parts = parts.map_err(|e| wrong(format!("the path cannot be read: {e}")))?.into_inner();
+        let parts = request.match_info().iter().map(|(name, text)| (name.to_owned(), unescape(text))).collect();
         let query = Query::<Vec<(String, String)>>::from_query(request.query_string());
         let mut fields = query.map_err(|e| wrong(format!("the query cannot be read: {e}")))?.into_inner();
         if route.access != Access::Read {
@@ -87,6 +86,26 @@ impl Call {
     pub fn reason(&self) -> String {
         self.text("reason").unwrap_or(NO_REASON).to_owned()
     }
+}
+
+/// What the router leaves escaped in a part of a path, so that it can tell parts apart.
+fn unescape(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let hex = |at: usize| after.get(at).and_then(|b| char::from(*b).to_digit(16));
+        match (first, hex(0), hex(1)) {
+            (b'%', Some(high), Some(low)) => {
+                out.push((high * 16 + low) as u8);
+                rest = &after[2..];
+            }
+            _ => {
+                out.push(*first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 async fn body(request: &HttpRequest, payload: Payload) -> Result<Vec<(String, String)>, Problem> {

@@ -37,7 +37,7 @@ pub fn judge_move(row: Option<&WideRow>, change: &RowChange, version: VersionKin
     }
     let tombstone = Tombstone { stamp: highest, written: now, revoked: false };
     delta.parts.push(Part { tombstone: Some(tombstone), ..Part::new(change.part.clone()) });
-    let write = RowWrite { row: change.row.clone(), change: delta };
+    let write = RowWrite { row: change.row.clone(), change: delta.into() };
     MoveVerdict::Write(CheckedWrite { write, part: change.part.clone(), highest: Some(highest) })
 }
 

@@ -32,7 +32,7 @@ fn origin(partitions: u32) -> Origin {
 }
 
 fn routed(changes: &[Change]) -> Vec<RowChange> {
-    route(changes, &origin(4), &RouteSettings::default(), &shop(VersionKind::Weight)).unwrap()
+    route(changes.iter().cloned(), &origin(4), &RouteSettings::default(), &shop(VersionKind::Weight)).unwrap()
 }
 
 /// The effects of each table row, in words.
@@ -117,7 +117,7 @@ fn touched_is_computed() {
     }
     let mut rootless = shop(VersionKind::Weight);
     rootless.kinds[0].root = None;
-    let got = route(&[insert(ITEM, item("1", "7", "1"))], &origin(1), &RouteSettings::default(), &rootless).unwrap();
+    let got = route([insert(ITEM, item("1", "7", "1"))], &origin(1), &RouteSettings::default(), &rootless).unwrap();
     assert!(got[0].touched.life, "without a root every table row is one");
 }
 
@@ -140,7 +140,7 @@ fn a_changed_key_is_two_changes() {
         (to_id_2(), 1, PartitionedBy::PrimaryKey, StampKind::Offset, "delete"),
     ] {
         let settings = RouteSettings { stamp, partitioned_by };
-        let got = route(std::slice::from_ref(&change), &origin(partitions), &settings, &shop(VersionKind::Weight)).unwrap();
+        let got = route([change.clone()], &origin(partitions), &settings, &shop(VersionKind::Weight)).unwrap();
         let after = change.after.as_ref().unwrap();
         let (id, no) = (after.get(name("id")).text().unwrap(), after.get(name("order_no")).text().unwrap());
         let new = (format!("000{no}:{no} order_item {id}"), format!("id={id} order_no={no} qty=2"));
@@ -207,13 +207,13 @@ fn a_missing_key_says_which() {
         (delete(ITEM, told(&[("id", "1")])), "`order_no` for row kind `order`, and it is missing"),
         (update(ITEM, image(&[("id", Some("1")), ("order_no", None)]), item("1", "7", "1")), "and it is null"),
     ] {
-        let bad = route(std::slice::from_ref(&change), &origin(4), &RouteSettings::default(), &shop(VersionKind::Weight));
+        let bad = route([change.clone()], &origin(4), &RouteSettings::default(), &shop(VersionKind::Weight));
         let bad = bad.expect_err("a row without its key was routed");
         assert_eq!(bad.reason, BadReason::MissingKey);
         assert!(bad.detail.contains(want), "{} lacks {want}", bad.detail);
     }
     let nothing = change(ITEM, Op::Delete, None, None);
-    let bad = route(&[nothing], &origin(4), &RouteSettings::default(), &shop(VersionKind::Weight)).expect_err("no image");
+    let bad = route([nothing], &origin(4), &RouteSettings::default(), &shop(VersionKind::Weight)).expect_err("no image");
     assert_eq!(bad.reason, BadReason::Malformed);
 }
 
@@ -245,7 +245,7 @@ fn stamps_follow_their_kind() {
     ] {
         let origin = Origin { epoch: Epoch(epoch), ..origin(1) };
         let settings = RouteSettings { stamp: kind, ..RouteSettings::default() };
-        let got = route(std::slice::from_ref(&change), &origin, &settings, &shop(VersionKind::Weight));
+        let got = route([change.clone()], &origin, &settings, &shop(VersionKind::Weight));
         assert_eq!(got.map(|c| c[0].stamp.0).map_err(|e| e.reason), want, "{kind:?} of {change:?}");
     }
 }

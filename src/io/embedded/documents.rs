@@ -9,10 +9,10 @@ use super::rows::check_key;
 use super::{EmbeddedStore, blocking};
 use crate::domain::fault::{Advice, Fault};
 use crate::domain::ids::{Name, RowVersion};
+use crate::domain::quick::QuickMap;
 use crate::ports::Answer;
 use crate::ports::sink::{Body, Held, Sink, SinkOutcome, SinkWrite};
 use bytes::Bytes;
-use std::collections::HashMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex};
 
@@ -34,7 +34,7 @@ struct Inner {
 }
 
 /// Key → version and packed value of one batch; a key stands in a commit once.
-type Staged = HashMap<Vec<u8>, (RowVersion, Vec<u8>)>;
+type Staged = QuickMap<Vec<u8>, (RowVersion, Vec<u8>)>;
 
 impl EmbeddedDocuments {
     /// The documents of a line. A line has one such door.
@@ -46,7 +46,7 @@ impl EmbeddedDocuments {
 impl Inner {
     fn write(&self, batch: Vec<SinkWrite>) -> Vec<SinkOutcome> {
         let guard = self.writer.lock().unwrap_or_else(|e| e.into_inner());
-        let mut staged: Staged = HashMap::new();
+        let mut staged = Staged::default();
         let mut outcomes: Vec<SinkOutcome> =
             batch.into_iter().map(|write| self.stage(write, &mut staged).unwrap_or_else(outcome_of)).collect();
         let mut changes = self.store.batch();

@@ -6,13 +6,13 @@ use super::EmbeddedStore;
 use super::codec::{Malformed, as_text};
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::Name;
+use crate::domain::quick::QuickMap;
 use fjall::OwnedWriteBatch;
-use std::collections::HashMap;
 
 /// Both directions of the dictionary.
 #[derive(Default)]
 pub(super) struct Dictionary {
-    numbers: HashMap<Name, u32>,
+    numbers: QuickMap<Name, u32>,
     names: Vec<Name>,
 }
 

@@ -145,7 +145,8 @@ fn damage_names_its_place() {
         let id = |key: &str| RowId { kind: Name::of("order"), key: RowKey::new(key) };
         let mut change = WideRow::default();
         change.part_mut(&PartId { table: Name::of("orders"), child: "".into() });
-        let outcomes = rows.write(["4711", "1"].map(|key| RowWrite { row: id(key), change: change.clone() }).to_vec()).await;
+        let outcomes =
+            rows.write(["4711", "1"].map(|key| RowWrite { row: id(key), change: change.clone().into() }).to_vec()).await;
         assert!(outcomes[1].is_ok(), "a row that fails does not keep the others back");
         assert_eq!(rows.read(vec![id("1")]).await, Ok(vec![Some(change)]));
         let documents = EmbeddedDocuments::open(store.clone(), Name::of("search"));
@@ -185,7 +186,7 @@ fn a_key_that_is_too_long_is_rejected() {
         let mut change = WideRow { base: 1, ..WideRow::default() };
         change.marks = vec![("m".into(), Stamp(1))];
         let write =
-            |key: &str| RowWrite { row: RowId { kind: Name::of("order"), key: RowKey::new(key) }, change: change.clone() };
+            |key: &str| RowWrite { row: RowId { kind: Name::of("order"), key: RowKey::new(key) }, change: change.clone().into() };
         let outcomes = rows.write(vec![write(&"x".repeat(70_000)), write("short")]).await;
         assert_eq!(outcomes[0].as_ref().unwrap_err().kind, FaultKind::Rejected);
         assert!(outcomes[1].is_ok());
@@ -228,7 +229,7 @@ fn what_is_acknowledged_was_synced() {
         };
         let id = RowId { kind: Name::of("order"), key: RowKey::new("1") };
         let change = WideRow { base: 1, ..WideRow::default() };
-        let write = RowWrite { row: id, change };
+        let write = RowWrite { row: id, change: change.into() };
         assert!(rows.write(vec![write.clone()]).await[0].is_ok());
         synced("write");
         let part = PartId { table: Name::of("orders"), child: "".into() };

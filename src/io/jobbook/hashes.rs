@@ -4,7 +4,8 @@
 //! is forgotten early costs one write.
 
 use crate::domain::ids::{Millis, RowKey};
-use std::collections::{HashMap, VecDeque};
+use crate::domain::quick::QuickMap;
+use std::collections::VecDeque;
 
 /// K5: how long a hash counts.
 const LIFE_MS: i64 = 3_600_000;
@@ -14,7 +15,7 @@ const HASHES_MAX: usize = 200_000;
 #[derive(Default)]
 pub(super) struct Hashes {
     /// Hash and when it ends.
-    held: HashMap<RowKey, (u64, Millis)>,
+    held: QuickMap<RowKey, (u64, Millis)>,
     /// In the order they end. May name hashes that were taken or replaced since.
     order: VecDeque<(Millis, RowKey)>,
 }

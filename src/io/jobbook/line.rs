@@ -6,7 +6,8 @@ use super::hashes::Hashes;
 use super::shelf::{Aside, Entry, Filed};
 use crate::domain::ids::{Millis, RowKey};
 use crate::domain::job::{Hold, KeyState, Lane};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use crate::domain::quick::QuickMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::Notify;
 
@@ -45,7 +46,7 @@ impl LaneBook {
 }
 
 pub(super) struct LineBook {
-    pub(super) slots: HashMap<RowKey, Slot>,
+    pub(super) slots: QuickMap<RowKey, Slot>,
     lanes: Vec<LaneBook>,
     due: BTreeSet<(Millis, u64, RowKey)>,
     leases: BTreeSet<(Millis, RowKey)>,
@@ -56,7 +57,7 @@ pub(super) struct LineBook {
 impl LineBook {
     pub(super) fn new(lanes: usize, bell: Arc<Notify>) -> Self {
         Self {
-            slots: HashMap::new(),
+            slots: QuickMap::default(),
             lanes: (0..lanes).map(|_| LaneBook::default()).collect(),
             due: BTreeSet::new(),
             leases: BTreeSet::new(),

@@ -24,10 +24,10 @@ pub use upkeep::Outlook;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{Millis, Name};
 use crate::domain::job::{Hold, JobKey, KeyState, Lane, Lease, Offer, Offered, Settled, Verdict};
+use crate::domain::quick::QuickMap;
 use crate::ports::queue::{Batch, Finish, Taken};
 use crate::settings::{OnLate, Queue};
 use line::{LineBook, Slot};
-use std::collections::HashMap;
 use txn::Txn;
 use wait::Bells;
 
@@ -82,7 +82,7 @@ impl Rules {
 pub struct JobBook<S> {
     rules: Rules,
     shelf: S,
-    lines: HashMap<Name, LineBook>,
+    lines: QuickMap<Name, LineBook>,
     bells: Bells,
     /// Orders jobs in their lane and aside; only ever rises.
     next_seq: u64,
@@ -92,7 +92,7 @@ pub struct JobBook<S> {
 impl<S: Shelf> JobBook<S> {
     /// An empty book. `first_lease` lies above every lease of an earlier life of the same shelf.
     pub fn new(rules: Rules, shelf: S, bells: Bells, first_lease: u64) -> Self {
-        Self { rules, shelf, lines: HashMap::new(), bells, next_seq: 1, next_lease: first_lease }
+        Self { rules, shelf, lines: QuickMap::default(), bells, next_seq: 1, next_lease: first_lease }
     }
 
     /// Takes in an entry that lies on the shelf, when it is opened: a job that was running waits again.

@@ -3,7 +3,8 @@
 use crate::domain::fault::Fault;
 use crate::domain::ids::{Name, RowKey};
 use crate::domain::job::{Hold, JobKey, KeyState, Lane, Verdict};
-use std::collections::{BTreeMap, HashMap};
+use crate::domain::quick::QuickMap;
+use std::collections::BTreeMap;
 
 /// The kinds of jobs that are not kept in memory.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -96,7 +97,7 @@ type Order = BTreeMap<(Name, Aside, Lane, u64), RowKey>;
 /// Entries aside in plain memory; the others need no shelf there.
 #[derive(Default)]
 pub struct MemoryShelf {
-    entries: HashMap<JobKey, Entry>,
+    entries: QuickMap<JobKey, Entry>,
     order: Order,
 }
 

@@ -5,12 +5,12 @@ use super::line::Slot;
 use super::shelf::{Aside, Change, Shelf};
 use crate::domain::fault::Fault;
 use crate::domain::job::{JobKey, KeyState};
-use std::collections::HashMap;
+use crate::domain::quick::QuickMap;
 
 /// The keys touched so far and what they were; `None`: nothing.
 #[derive(Default)]
 pub(super) struct Txn {
-    before: HashMap<JobKey, Option<Slot>>,
+    before: QuickMap<JobKey, Option<Slot>>,
 }
 
 impl<S: Shelf> JobBook<S> {

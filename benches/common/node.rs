@@ -1,0 +1,132 @@
+//! A whole node on prepared records: the real engine, from a source in memory to its end.
+
+use super::measure::{Took, Watch, Whose};
+use super::shop::{Log, PARTITIONS, order_no};
+use futures_util::future::{BoxFuture, join_all, ready};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use widerow::domain::fault::Fault;
+use widerow::domain::ids::{Epoch, Generation, Name, NextOffset, Partition, RowId, RowKey};
+use widerow::domain::record::{Delivery, Record};
+use widerow::ports::Doors;
+use widerow::ports::rows::RowStore;
+use widerow::ports::source::{Assigned, Intake, Source, SourceControl};
+use widerow::settings::Settings;
+use widerow::supervisor::{Engine, IdleState, Parts, SourcePart, wiring};
+use widerow::telemetry::{Summary, Totals};
+
+/// Records of one delivery.
+const DELIVERY: usize = 500;
+
+/// Hands prepared records over, each partition as fast as it takes them.
+struct Prepared(Vec<Vec<Record>>);
+
+impl Source for Prepared {
+    fn name(&self) -> &str {
+        "shop"
+    }
+
+    fn start(self: Box<Self>, intake: Arc<dyn Intake>) -> Result<Arc<dyn SourceControl>, Fault> {
+        let reading = async move {
+            let partitions = self.0.iter().filter_map(|records| records.first()).map(|record| Assigned {
+                partition: record.partition,
+                start: NextOffset(0),
+                partitions: PARTITIONS as u32,
+                epoch: Epoch(0),
+            });
+            intake.assigned("shop", partitions.collect()).await;
+            join_all(self.0.into_iter().map(|records| hand_over(records, &intake))).await;
+        };
+        // The supervisor's own thread only passes on: the records go to the actors' threads.
+        actix_rt::spawn(reading);
+        Ok(Arc::new(Control))
+    }
+}
+
+async fn hand_over(records: Vec<Record>, intake: &Arc<dyn Intake>) {
+    let Some(partition) = records.first().map(|r| r.partition) else { return };
+    let mut left = records.into_iter().peekable();
+    while left.peek().is_some() {
+        let records = left.by_ref().take(DELIVERY).collect();
+        intake.deliver(Delivery { partition, reading: Generation(0), records, high_watermark: None }).await;
+    }
+    intake.ended(partition, Generation(0));
+}
+
+struct Control;
+
+impl SourceControl for Control {
+    fn commit(&self, _: Vec<(Partition, NextOffset)>) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(ready(Ok(())))
+    }
+    fn rewind(&self, partition: Partition, to: NextOffset) -> Generation {
+        panic!("{partition} was rewound to {to:?}: a run that fails has no figure");
+    }
+    fn pause(&self, _: Partition) {}
+    fn resume(&self, _: Partition) {}
+    fn stop(&self) -> BoxFuture<'_, ()> {
+        Box::pin(ready(()))
+    }
+}
+
+/// What one run took and did.
+pub struct Ran {
+    pub took: Took,
+    pub summary: Summary,
+    pub live: usize,
+}
+
+/// Runs the log through a node on these doors. The clock starts before the first actor and stops at the last finished job.
+pub fn run(log: &Log, settings: &Settings, doors: Doors) -> Ran {
+    let source = Prepared(log.records());
+    let settings = Arc::new(settings.clone());
+    let ran = Mutex::new(None);
+    widerow::supervisor::block_on(async {
+        let rows = Arc::clone(&doors.rows);
+        let totals = Arc::new(Totals::default());
+        let sources = vec![SourcePart { settings: settings.sources[0].clone(), source: Box::new(source) }];
+        let watch = Watch::start(Whose::Process);
+        let engine = Engine::start(Arc::clone(&settings), Parts { doors, sources }, Arc::clone(&totals), wiring::clock);
+        wait(&engine).await;
+        let took = watch.stop();
+        let live = engine.directory().len();
+        check(log, &*rows).await;
+        engine.drain().await;
+        *ran.lock().unwrap_or_else(|e| e.into_inner()) = Some(Ran { took, summary: totals.summary(), live });
+    });
+    ran.into_inner().unwrap_or_else(|e| e.into_inner()).expect("the run told what it did")
+}
+
+async fn wait(engine: &Engine) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(20));
+    loop {
+        ticks.tick().await;
+        match engine.idle().await {
+            Ok(IdleState::Busy) => {}
+            Ok(IdleState::Idle) => return,
+            Ok(IdleState::Stopped(why)) => panic!("the run stopped: {why}"),
+            Err(fault) => panic!("the run cannot be looked at: {fault}"),
+        }
+    }
+}
+
+/// Every row ends as the table did, or there is no figure.
+async fn check(log: &Log, rows: &dyn RowStore) {
+    let (kind, status) = (Name::of("order"), Name::of("status"));
+    let written: Vec<_> = log.table.iter().enumerate().filter(|(_, order)| order.writes > 0).collect();
+    for chunk in written.chunks(1_000) {
+        let ids = chunk.iter().map(|(row, _)| row_id(kind, *row)).collect();
+        let held = rows.read(ids).await.unwrap_or_else(|fault| panic!("rows cannot be read: {fault}"));
+        for ((row, order), held) in chunk.iter().zip(held) {
+            let value = held.as_ref().and_then(|held| held.parts.first()).map(|part| part.value(status));
+            let text = value.and_then(|v| v.text().map(str::to_owned));
+            assert_eq!(text, Some(order.status.to_string()), "row {row} ended otherwise than the table: no figure");
+        }
+    }
+}
+
+/// The wide row of a table row.
+pub fn row_id(kind: Name, row: usize) -> RowId {
+    let number = order_no(row);
+    RowId { kind, key: RowKey::new(&format!("{}:{number}", &number[number.len() - 4..])) }
+}
