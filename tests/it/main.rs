@@ -9,6 +9,8 @@ mod actix_facts;
 mod bad_input;
 /// Ceilings on what is in flight and on what is remembered.
 mod bounds;
+/// The command line: every verb of the real binary.
+mod cli;
 /// Jobs, runs and lost answers around one row.
 mod delivery;
 /// Told to stop: in order, within a deadline, saying what was left.
