@@ -5,6 +5,8 @@
 
 /// What our design relies on in actix.
 mod actix_facts;
+/// The admin endpoint of a real node.
+mod admin;
 /// Worked cases: straight, crashed at every step, with panics at every step.
 mod golden;
 /// The queue loses its content, with the node running and down.
