@@ -5,6 +5,8 @@
 
 /// What our design relies on in actix.
 mod actix_facts;
+/// The admin endpoint of a real node.
+mod admin;
 /// What cannot be used: kept, counted, said.
 mod bad_input;
 /// Ceilings on what is in flight and on what is remembered.
