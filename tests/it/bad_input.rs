@@ -57,7 +57,7 @@ fn bad_bodies() -> Vec<Bad> {
         bad(
             insert("orders", &json!({ "id": 7, "order_no": "n7", "status": "much" })),
             BadReason::BadValue,
-            &["status", "much", "long"],
+            &["trade.orders", "status", "much", "64 bits"],
         ),
         bad("{\"database\":\"trade\",\"table\":\"orders\",\"type\":\"insert\",\"ts\":1}", BadReason::Malformed, &["data"]),
     ]
