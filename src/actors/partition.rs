@@ -6,7 +6,7 @@
 mod batch;
 mod picture;
 
-use crate::domain::decode::{self, BadReason, BadRecord, DecodeSettings, Decoded, Ignored};
+use crate::domain::decode::{self, BadReason, BadRecord, DecodeSettings, Decoded, Ignored, Plans};
 use crate::domain::fault::panic_text;
 use crate::domain::frontier::Frontier;
 use crate::domain::ids::{Epoch, Generation, Millis, NextOffset, Partition, RecordOffset};
@@ -88,6 +88,7 @@ pub struct PartitionActor {
     setup: Arc<PartitionSetup>,
     life: PartitionLife,
     home: Arc<TicketHome>,
+    plans: Plans,
     frontier: Frontier,
     backlog: VecDeque<Record>,
     taken: Option<oneshot::Sender<()>>,
@@ -112,6 +113,7 @@ impl PartitionActor {
         let now = (setup.clock)();
         Self {
             home: TicketHome::new(life.generation, tickets),
+            plans: Plans::default(),
             frontier: Frontier::starting_at(life.start),
             backlog: VecDeque::new(),
             taken: None,
@@ -195,7 +197,7 @@ impl PartitionActor {
     }
 
     fn decode(&self, record: &Record) -> Result<Vec<RowChange>, BadRecord> {
-        let changes = match decode::decode(record, &self.setup.decode, &self.setup.schema)? {
+        let changes = match decode::decode_by(record, &self.setup.decode, &self.setup.schema, &self.plans)? {
             Decoded::Ignored(why) => {
                 self.ignore(why, record.offset);
                 return Ok(Vec::new());
