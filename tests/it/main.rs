@@ -7,6 +7,8 @@
 mod actix_facts;
 /// The command line: every verb of the real binary.
 mod cli;
+/// The admin endpoint of a real node.
+mod admin;
 /// Worked cases: straight, crashed at every step, with panics at every step.
 mod golden;
 /// The queue loses its content, with the node running and down.
