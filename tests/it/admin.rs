@@ -466,7 +466,7 @@ fn a_dead_engine_is_told() {
             ledger: world.ledger.clone(),
             sinks: Default::default(),
         };
-        let office = Office::new(settings, doors, crate::world::now);
+        let office = Office::new(settings, doors, widerow::supervisor::wiring::clock);
         let metrics = widerow::telemetry::install().expect("the one recorder of this process");
         let wires =
             Wires { look: gone.clone().recipient(), command: gone.recipient(), metrics, totals: Arc::clone(&world.totals) };
@@ -481,7 +481,7 @@ fn a_dead_engine_is_told() {
         // Without a delivering node there is no switch to turn.
         let switch = node.post("/api/v1/lines/orders:skip-equal", r#"{"on":false}"#);
         assert_eq!(switch.code(), "conflict");
-        let left: &Path = &world.dir.path().join("data").join(ADDRESS_FILE);
+        let left: &Path = &world.settings.node.data_dir.join(ADDRESS_FILE);
         assert_eq!(std::fs::read_to_string(left).unwrap().trim(), server.url());
         drop(server);
         assert!(!left.exists());
