@@ -115,3 +115,6 @@ fn choices<'a>(known: impl Iterator<Item = &'a str>) -> String {
 fn at_most(max: usize) -> usize {
     max.clamp(1, MAX)
 }
+
+#[cfg(test)]
+mod tests;
