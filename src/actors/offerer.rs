@@ -68,6 +68,7 @@ impl OffererActor {
         }
         let batch: Vec<_> = self.waiting.drain(..self.waiting.len().min(BATCH_ROWS_MAX)).collect();
         self.in_flight = batch.len();
+        self.last_progress = (self.setup.clock)();
         let offers: Vec<Offer> = batch.iter().flat_map(|m| m.offers.iter().cloned()).collect();
         let queue = Arc::clone(&self.setup.queue);
         let offering = async move {

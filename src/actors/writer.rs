@@ -68,6 +68,7 @@ impl WriterActor {
         let batch = self.waiting.len().min(BATCH_ROWS_MAX);
         let (writes, replies): (Vec<_>, Vec<_>) = self.waiting.drain(..batch).unzip();
         self.in_flight = writes.len();
+        self.last_progress = (self.setup.clock)();
         let store = Arc::clone(&self.setup.rows);
         let started = std::time::Instant::now();
         let writing = async move {

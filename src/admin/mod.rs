@@ -3,6 +3,7 @@
 pub mod answers;
 pub mod client;
 pub mod desk;
+pub mod mapping;
 mod page;
 pub mod pulse;
 pub mod runs;

@@ -4,6 +4,7 @@
 //! resumed. A rebuild offers jobs, never documents, so live changes go on meanwhile and win.
 
 use super::answers::{Code, Office, Problem};
+use super::mapping;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{Millis, Name, RowKey};
 use crate::domain::job::{JobKey, Lane, Load, Offer};
@@ -75,6 +76,8 @@ pub struct RebuildPlan {
     /// A lane holding this many jobs makes the rebuild wait, rather than spill (J9).
     pub pending_max: u64,
     pub dry: bool,
+    /// What the ledger notes once a rebuild of the whole range has ended (`mapping`).
+    pub mapping: String,
 }
 
 /// R5: offers a job for every row of the kind in the range. Resumes where an unfinished one of the same range was left.
@@ -118,7 +121,11 @@ pub async fn rebuild(
         run.done.fetch_add(count, Ordering::Relaxed);
         next = page.next;
         if !plan.dry {
-            ledger.set_notes(vec![(note.clone(), next.as_ref().map(|key| key.as_str().to_owned()))]).await?;
+            let mut notes = vec![(note.clone(), next.as_ref().map(|key| key.as_str().to_owned()))];
+            if next.is_none() && plan.from.is_none() && plan.to.is_none() {
+                notes.push((mapping::note_of(plan.line), Some(plan.mapping.clone())));
+            }
+            ledger.set_notes(notes).await?;
         }
         if next.is_none() {
             return Ok(());
@@ -196,7 +203,8 @@ impl Office {
     /// # Errors
     /// No such line, a rate that is none.
     pub fn rebuild_plan(&self, line: &str, wish: RebuildWish) -> Result<RebuildPlan, Problem> {
-        let line = &self.line_settings(line)?.line;
+        let settings = self.line_settings(line)?;
+        let line = &settings.line;
         if wish.rate.is_some_and(|rate| !rate.is_finite() || rate <= 0.0) {
             return Err(Problem::new(Code::BadRequest, "the rate is no number above 0").help("rows per second, such as 500"));
         }
@@ -210,6 +218,7 @@ impl Office {
             lane: Lane(queue.lanes.len().saturating_sub(1).min(usize::from(u8::MAX)) as u8),
             pending_max: (queue.max_pending / 2) as u64,
             dry: wish.dry,
+            mapping: mapping::fingerprint(settings),
         })
     }
 

@@ -3,6 +3,7 @@
 use super::args::Run;
 use super::exit::Exit;
 use super::findings;
+use crate::admin::mapping;
 use crate::domain::fault::{Advice, Fault};
 use crate::ports::Doors;
 use crate::settings::{self, Loaded, Origin, Settings};
@@ -38,7 +39,7 @@ pub fn load(files: &[PathBuf]) -> Result<Loaded, Exit> {
     }
 }
 
-fn print_findings(found: &[settings::Finding]) {
+pub(super) fn print_findings(found: &[settings::Finding]) {
     if !found.is_empty() {
         let colour = std::io::stderr().is_terminal();
         let _ = writeln!(std::io::stderr(), "{}", findings::text(found, colour));
@@ -77,6 +78,7 @@ pub async fn node<G>(
     with: impl AsyncFnOnce(&Engine, &Arc<Settings>) -> Result<G, Fault>,
 ) -> Result<(Exit, Drained), Fault> {
     wiring::check_fingerprints(&*doors.rows, &settings.schema, &settings).await?;
+    mapping::at_start(&settings.lines, &*doors.rows, &*doors.ledger).await?;
     let parts = wiring::parts(&settings, doors, mode)?;
     let mut signals = Signals::new()?;
     let engine = Engine::start(Arc::clone(&settings), parts, Arc::clone(&totals), wiring::clock);

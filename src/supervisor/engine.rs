@@ -20,7 +20,7 @@ use crate::messages::link::Link;
 use crate::messages::offer::OfferJobs;
 use crate::messages::write::WriteRow;
 use crate::ports::Doors;
-use crate::ports::ledger::Ledger;
+use crate::ports::ledger::{DeadLetter, Ledger};
 use crate::ports::sink::Sink;
 use crate::ports::source::Source;
 use crate::settings::{self, LineSettings, OnBadRecord, Settings};
@@ -185,6 +185,18 @@ impl Engine {
     /// The root lives. Without it nothing is committed, restarted or drained any more, so the process had better end.
     pub fn is_alive(&self) -> bool {
         self.supervisor.connected()
+    }
+
+    /// Sends a dead letter through the node again (C7) and answers when its changes are written and their jobs accepted; the
+    /// letter is removed then. `reason` goes into the audit log.
+    ///
+    /// # Errors
+    /// Its record still cannot be used, its source is not configured, or the node is draining.
+    pub async fn replay(&self, letter: DeadLetter, reason: String) -> Result<(), Fault> {
+        let DeadLetter { id, source, record, .. } = letter;
+        let place = format!("dead letter {id}");
+        let command = Command::Replay { letter: Box::new(record), source, id, reason };
+        self.supervisor.send(command).await.map_err(gone)?.map_err(|refused| Fault::new(FaultKind::Invalid, place, refused))
     }
 
     /// Ends the node in ordered steps; what it leaves is read or run again by whoever comes next.

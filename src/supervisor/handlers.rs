@@ -77,6 +77,7 @@ impl Supervisor {
     fn replace_thread(&mut self, place: usize, ctx: &mut Context<Self>) {
         let silence = self.settings.node.silence_max;
         tracing::error!(thread = place, silence_ms = silence.as_millis() as u64, "actor thread is stuck, its actors start anew");
+        self.crew.iter().filter(|slot| slot.care.thread == place).for_each(CrewSlot::unlink);
         self.hall.threads.replace(place);
         self.directory.abandon(place);
         let partitions = self.partitions.values().map(|s| &s.care);
@@ -116,7 +117,7 @@ impl Supervisor {
     }
 
     /// Everybody's picture of themselves; `None` for who did not answer in time.
-    fn observe_all(&self) -> impl Future<Output = Vec<(ActorId, u64, Option<Observation>)>> + use<> {
+    pub(super) fn observe_all(&self) -> impl Future<Output = Vec<(ActorId, u64, Option<Observation>)>> + use<> {
         let partitions = self
             .partitions
             .values()

@@ -14,6 +14,7 @@ mod handlers;
 mod marks;
 mod shared;
 mod threads;
+mod unread;
 mod watch;
 pub mod wiring;
 

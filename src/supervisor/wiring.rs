@@ -2,7 +2,11 @@
 //!
 //! Keeps E5 (a configuration that would orphan rows is refused). Offline verbs open the same stores through it.
 
+pub mod probe;
+pub mod shop;
+
 use super::engine::{Parts, SourcePart};
+use super::unread::Unread;
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{Millis, Name};
 use crate::domain::schema::{RowKind, Schema};
@@ -73,6 +77,26 @@ pub fn parts(settings: &Settings, doors: Doors, mode: RunMode) -> Result<Parts, 
         sources.iter().map(|source| SourcePart { settings: source.clone(), source: open_source(source, &doors.ledger, mode) });
     let sources = sources.collect();
     Ok(Parts { doors, sources })
+}
+
+/// The doors with every configured source left unread: offline verbs replay letters and work jobs on them.
+pub fn parts_unread(settings: &Settings, doors: Doors) -> Parts {
+    let unread =
+        |source: &settings::Source| SourcePart { settings: source.clone(), source: Box::new(Unread(source.name.clone())) };
+    Parts { doors, sources: settings.sources.iter().map(unread).collect() }
+}
+
+/// Whether a node has ever run on the stores of these settings.
+pub fn has_run(settings: &Settings) -> bool {
+    EmbeddedStore::exists(&settings.node.data_dir)
+}
+
+/// Removes what earlier runs left in the stores of these settings.
+///
+/// # Errors
+/// A store that somebody has open, and what the disk refuses.
+pub fn begin_anew(settings: &Settings) -> Result<(), Fault> {
+    EmbeddedStore::remove(&settings.node.data_dir)
 }
 
 fn open_source(source: &settings::Source, ledger: &Arc<dyn Ledger>, mode: RunMode) -> Box<dyn Source> {

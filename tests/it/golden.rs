@@ -4,16 +4,13 @@
 //! through the real binary; then with an abort at the n-th time of every step of a change's way, started again until it ends;
 //! then with panics at every step. Always the same documents, and no version ever falls.
 
-use crate::world::{Ran, Site};
+use crate::world::{Ran, Site, assert_same, side_by_side};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use widerow::domain::steps::Step;
 
-/// Processes at the same time: each mostly waits.
-const SIDE_BY_SIDE: usize = 6;
 /// Starts until a run must have ended.
 const STARTS_MAX: usize = 3;
 
@@ -53,30 +50,16 @@ impl Case {
 
     fn check(&self, site: &Site, when: &str) {
         for (line, want) in &self.documents {
-            crate::world::assert_same(&site.fold(line), want, &format!("{} {when}, line {line}", self.name));
+            assert_same(&site.fold(line), want, &format!("{} {when}, line {line}", self.name));
         }
     }
-}
-
-/// Does every job, some side by side; a panic of one is the test's.
-fn all<T: Sync>(jobs: &[T], work: impl Fn(&T) + Sync) {
-    let next = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        for _ in 0..SIDE_BY_SIDE {
-            scope.spawn(|| {
-                while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    work(job);
-                }
-            });
-        }
-    });
 }
 
 /// A straight run ends in the documents, and its summary adds up: every job created is done or buried, every run of a job
 /// has one outcome, every bad position is a dead letter once. A second run finds nothing left to read.
 #[test]
 fn straight() {
-    all(&cases(), |case| {
+    side_by_side(&cases(), |case| {
         let site = case.site();
         let ran = site.run(&[], None);
         assert_eq!(ran.code, Some(0), "{}: {}", case.name, ran.log);
@@ -125,7 +108,7 @@ fn aborted_at_every_step() {
         }
     }
     let struck = Mutex::new(Vec::new());
-    all(&jobs, |(case, step, nth)| {
+    side_by_side(&jobs, |(case, step, nth)| {
         let site = case.site();
         let script = format!("abort:{}:{nth}", step.label());
         if started_until_over(&site, &script, &case.name) {
@@ -150,7 +133,7 @@ fn panics_at_every_step() {
             jobs.push((case, step, [(1, 1), (2, 3), (1, 3)][place % 3]));
         }
     }
-    all(&jobs, |(case, step, (nth, times))| {
+    side_by_side(&jobs, |(case, step, (nth, times))| {
         let site = case.site();
         let script = format!("panic:{}:{nth}:{times}", step.label());
         let struck = started_until_over(&site, &script, &case.name);

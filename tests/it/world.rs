@@ -5,28 +5,32 @@
 
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use widerow::domain::fault::Fault;
-use widerow::domain::ids::{Millis, Name, RowId, RowVersion};
+use widerow::domain::ids::{Epoch, Generation, Name, NextOffset, Partition, RecordOffset, RowId, RowVersion};
+use widerow::domain::record::Record;
 use widerow::domain::row::WideRow;
 use widerow::io::jobbook::wait::wall_clock;
 use widerow::io::memory::{MemoryDocuments, MemoryLedger, MemoryQueue, MemoryRowStore};
 use widerow::messages::control::Picture;
 use widerow::ports::rows::{Checked, CheckedWrite, Horizon, Page, RowStore, RowWrite, WriteOutcome};
 use widerow::ports::sink::{Body, Held, Sink, SinkOutcome, SinkWrite};
+use widerow::ports::source::{Assigned, Delivery, Intake, Source, SourceControl};
 use widerow::ports::{Answer, Doors};
 use widerow::settings::{self, Settings};
 use widerow::supervisor::wiring::{self, RunMode};
-use widerow::supervisor::{Engine, IdleState};
+use widerow::supervisor::{Engine, IdleState, Parts, SourcePart};
 use widerow::telemetry::Totals;
 
 /// Whatever is waited for comes well within this; only a defect makes a test wait so long.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(15);
 const LOOK: Duration = Duration::from_millis(5);
 
 /// One shop: orders with items. `${OUT}` is the folder of the run; a module appends lines and settings of its own.
@@ -73,7 +77,7 @@ pub struct Dice(u64);
 impl Dice {
     /// The seed is printed, so that a failure can be played again.
     pub fn new(seed: u64) -> Self {
-        eprintln!("seed {seed}");
+        let _ = writeln!(std::io::stderr(), "seed {seed}");
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
     pub fn below(&mut self, n: u64) -> u64 {
@@ -224,14 +228,15 @@ pub struct JudgedRows {
 
 impl JudgedRows {
     pub fn set(&self, judge: impl Fn(&RowId) -> Word + Send + Sync + 'static) {
-        *self.judge.lock().unwrap() = Box::new(judge);
+        *self.judge.lock().unwrap_or_else(|e| e.into_inner()) = Box::new(judge);
     }
 }
 
 impl RowStore for JudgedRows {
     fn write(&self, batch: Vec<RowWrite>) -> Answer<'_, Vec<WriteOutcome>> {
         Box::pin(async move {
-            let words: Vec<_> = batch.iter().map(|write| (self.judge.lock().unwrap())(&write.row)).collect();
+            let words: Vec<_> =
+                batch.iter().map(|write| self.judge.lock().unwrap_or_else(|e| e.into_inner())(&write.row)).collect();
             if words.iter().any(|word| matches!(word, Word::Hold)) {
                 self.gate.pass().await;
             }
@@ -286,22 +291,38 @@ pub struct GatedSink {
     pub after: Gate,
     /// Writes handed in, with their versions.
     pub came: Mutex<Vec<(String, RowVersion, Option<Value>)>>,
-    /// Blocks the thread itself while set, as no sink should.
-    pub thread: Arc<(Mutex<bool>, std::sync::Condvar)>,
+    /// So many calls to come panic.
+    pub panics: AtomicUsize,
+    /// So many calls to come block their thread, as no sink should, until they are let go.
+    pub blocks: AtomicUsize,
+    let_go: (Mutex<bool>, std::sync::Condvar),
 }
 
 impl GatedSink {
     fn new() -> Self {
         let (before, after) = (Gate::new(true), Gate::new(true));
-        Self { inner: MemoryDocuments::new(), before, after, came: Mutex::default(), thread: Arc::default() }
+        Self {
+            inner: MemoryDocuments::new(),
+            before,
+            after,
+            came: Mutex::default(),
+            panics: AtomicUsize::new(0),
+            blocks: AtomicUsize::new(0),
+            let_go: Default::default(),
+        }
     }
-    pub fn block_thread(&self, block: bool) {
-        *self.thread.0.lock().unwrap() = block;
-        self.thread.1.notify_all();
+    /// Lets blocked threads go on.
+    pub fn let_go(&self) {
+        *self.let_go.0.lock().unwrap() = true;
+        self.let_go.1.notify_all();
     }
     pub fn came(&self) -> usize {
         self.came.lock().unwrap().len()
     }
+}
+
+fn one_less(count: &AtomicUsize) -> bool {
+    count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok()
 }
 
 impl Sink for GatedSink {
@@ -315,7 +336,10 @@ impl Sink for GatedSink {
                 Body::Delete => None,
             };
             self.came.lock().unwrap().extend(batch.iter().map(|w| (w.id.clone(), w.version, parsed(w))));
-            drop(self.thread.1.wait_while(self.thread.0.lock().unwrap(), |blocked| *blocked).unwrap());
+            assert!(!one_less(&self.panics), "scripted panic in the sink");
+            if one_less(&self.blocks) {
+                drop(self.let_go.1.wait_while(self.let_go.0.lock().unwrap(), |gone| !*gone).unwrap());
+            }
             self.before.pass().await;
             let outcomes = self.inner.write(batch).await;
             self.after.pass().await;
@@ -332,7 +356,8 @@ impl Sink for GatedSink {
 
 /// A node's surroundings in memory; they outlive engines that start on them.
 pub struct World {
-    pub dir: TempDir,
+    /// Holds the log while the world stands.
+    _dir: TempDir,
     pub settings: Settings,
     pub rows: Arc<JudgedRows>,
     pub queue: MemoryQueue,
@@ -352,30 +377,115 @@ impl World {
         let rows = Arc::new(JudgedRows { inner, gate: Gate::new(true), judge: Mutex::new(Box::new(|_| Word::Pass)) });
         let queue = MemoryQueue::new(&settings.queue, wall_clock());
         let (ledger, sink) = (Arc::new(MemoryLedger::new()), Arc::new(GatedSink::new()));
-        Self { dir, settings, rows, queue, ledger, sink, totals: Arc::default() }
+        Self { _dir: dir, settings, rows, queue, ledger, sink, totals: Arc::default() }
     }
 
     pub fn shop(shop: &Shop, change: impl FnOnce(&mut Settings)) -> Self {
         Self::new(SHOP, &shop.text(), change)
     }
 
-    /// A node on this world.
+    /// A node on this world, reading its file.
     pub fn start(&self) -> Engine {
+        let parts = wiring::parts(&self.settings, self.doors(), RunMode::default()).unwrap();
+        self.start_on(parts)
+    }
+
+    /// A node on this world, fed by the test.
+    pub fn start_fed(&self) -> (Engine, Feed) {
+        let feed = Feed::default();
+        let source = SourcePart { settings: self.settings.sources[0].clone(), source: Box::new(feed.clone()) };
+        (self.start_on(Parts { doors: self.doors(), sources: vec![source] }), feed)
+    }
+
+    fn start_on(&self, parts: Parts) -> Engine {
+        Engine::start(Arc::new(self.settings.clone()), parts, Arc::clone(&self.totals), wiring::clock)
+    }
+
+    fn doors(&self) -> Doors {
         let sink: Arc<dyn Sink> = self.sink.clone();
-        let doors = Doors {
+        Doors {
             rows: self.rows.clone(),
             queue: Arc::new(self.queue.clone()),
             ledger: self.ledger.clone(),
             sinks: self.settings.lines.iter().map(|line| (line.line.name, sink.clone())).collect(),
-        };
-        let parts = wiring::parts(&self.settings, doors, RunMode::default()).unwrap();
-        Engine::start(Arc::new(self.settings.clone()), parts, Arc::clone(&self.totals), wiring::clock)
+        }
     }
 
     /// What the sink holds.
     pub async fn documents(&self) -> BTreeMap<String, Value> {
         let held = self.sink.list(None, usize::MAX).await.unwrap();
         held.into_iter().map(|held| (held.id, serde_json::from_slice(&held.document.unwrap()).unwrap())).collect()
+    }
+}
+
+/// A source of one partition whose records the test delivers.
+#[derive(Clone, Default)]
+pub struct Feed {
+    intake: Arc<Mutex<Option<Arc<dyn Intake>>>>,
+    next: Arc<AtomicUsize>,
+}
+
+impl Feed {
+    const TOPIC: &str = "shop.trade.orders";
+
+    fn partition() -> Partition {
+        Partition { topic: Name::of(Self::TOPIC), number: 0 }
+    }
+
+    async fn intake(&self) -> Arc<dyn Intake> {
+        until("the source starts", async || self.intake.lock().unwrap().clone()).await
+    }
+
+    pub async fn begin(&self) {
+        let assigned = Assigned { partition: Self::partition(), start: NextOffset(0), partitions: 1, epoch: Epoch(0) };
+        self.intake().await.assigned("shop", vec![assigned]).await;
+    }
+
+    /// Delivers one body; answers when the partition takes more.
+    pub async fn deliver(&self, body: &Value) {
+        let offset = self.next.fetch_add(1, Ordering::SeqCst) as i64;
+        let record = Record {
+            partition: Self::partition(),
+            position: RecordOffset(offset),
+            offset,
+            timestamp: None,
+            key: None,
+            value: Some(body.to_string().into()),
+            headers: Vec::new(),
+        };
+        let delivery =
+            Delivery { partition: Self::partition(), reading: Generation(0), records: vec![record], high_watermark: None };
+        self.intake().await.deliver(delivery).await;
+    }
+
+    pub async fn end(&self) {
+        self.intake().await.ended(Self::partition(), Generation(0));
+    }
+}
+
+impl Source for Feed {
+    fn name(&self) -> &str {
+        "shop"
+    }
+    fn start(self: Box<Self>, intake: Arc<dyn Intake>) -> Result<Arc<dyn SourceControl>, Fault> {
+        *self.intake.lock().unwrap() = Some(intake);
+        Ok(Arc::new(FeedControl))
+    }
+}
+
+struct FeedControl;
+
+impl SourceControl for FeedControl {
+    fn commit(&self, _: Vec<(Partition, NextOffset)>) -> Answer<'_, Result<(), Fault>> {
+        Box::pin(async { Ok(()) })
+    }
+    fn rewind(&self, partition: Partition, _: NextOffset) -> Generation {
+        panic!("nothing fails where a test feeds, but {partition} is rewound");
+    }
+    fn pause(&self, _: Partition) {}
+    fn resume(&self, _: Partition) {}
+    fn stop(&self) -> Answer<'_, ()> {
+        Box::pin(async {})
     }
 }
 
@@ -387,15 +497,19 @@ pub async fn until<T>(what: &str, mut seen: impl AsyncFnMut() -> Option<T>) -> T
         if let Some(found) = seen().await {
             return found;
         }
-        assert!(begun.elapsed() < PATIENCE, "waited in vain: {what}");
+        assert!(begun.elapsed() < PATIENCE + LOOK * 100, "waited in vain: {what}");
         looks.tick().await;
     }
 }
 
 /// Waits until the run is over; how.
 pub async fn ended(engine: &Engine) -> IdleState {
+    let begun = Instant::now();
     until("the node becomes idle or stops", async || match engine.idle().await {
-        Ok(IdleState::Busy) | Err(_) => None,
+        Ok(IdleState::Busy) | Err(_) => {
+            assert!(begun.elapsed() < PATIENCE, "neither idle nor stopped: {:#?}", look(engine).await);
+            None
+        }
         Ok(state) => Some(state),
     })
     .await
@@ -436,8 +550,31 @@ pub fn run<F: Future>(future: F) -> F::Output {
     widerow::supervisor::block_on(future)
 }
 
-pub fn now() -> Millis {
-    wiring::clock()
+/// Does every job, some side by side; a panic of one is the test's.
+pub fn side_by_side<T: Sync>(jobs: &[T], work: impl Fn(&T) + Sync) {
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    work(job);
+                }
+            });
+        }
+    });
+}
+
+/// Looks again until `seen` answers, outside of any runtime, at most [`PATIENCE`].
+pub fn watch<T>(what: &str, mut seen: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    let (_keep, never) = std::sync::mpsc::sync_channel::<()>(0);
+    loop {
+        if let Some(found) = seen() {
+            return found;
+        }
+        assert!(begun.elapsed() < PATIENCE, "waited in vain: {what}");
+        let _ = never.recv_timeout(LOOK);
+    }
 }
 
 /// A folder in which the real binary runs: `config.yaml`, `records.jsonl`, and what it makes of them.

@@ -1,5 +1,6 @@
 //! Lines, their lanes, and the switch of K5.
 
+use super::super::mapping;
 use super::{Code, Office, Problem};
 use crate::domain::line::{DeleteMode, When};
 use crate::settings::{LineSettings, SinkKind};
@@ -31,6 +32,8 @@ pub struct LineAnswer {
     pub parked: u64,
     pub spilled: u64,
     pub buried: u64,
+    /// Its documents were made by another mapping, or it is new on rows that exist: `widerow rebuild LINE` (R5).
+    pub wants_rebuild: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +73,7 @@ impl Office {
     /// A queue that does not answer.
     pub async fn lines(&self) -> Result<LinesAnswer, Problem> {
         let lanes = self.lanes(None).await?.lanes;
+        let wanting = mapping::wanting(&self.settings.lines, &*self.doors.rows, &*self.doors.ledger).await?;
         let lines = self.settings.lines.iter().map(|settings| {
             let name = settings.line.name.as_str();
             let sum = |count: fn(&LaneAnswer) -> u64| lanes.iter().filter(|l| l.line == name).map(count).sum();
@@ -88,6 +92,7 @@ impl Office {
                 parked: sum(|l| l.parked),
                 spilled: sum(|l| l.spilled),
                 buried: sum(|l| l.buried),
+                wants_rebuild: wanting.contains(&settings.line.name),
             }
         });
         Ok(LinesAnswer { lines: lines.collect() })
