@@ -283,7 +283,7 @@ impl Entry {
             rows_about: self.rows_about,
             done: run.done.load(Ordering::Relaxed),
             cells: run.cells.load(Ordering::Relaxed),
-            at: run.at().map(|key| key.to_string()),
+            at: run.at().filter(|_| state != "done").map(|key| key.to_string()),
             started: self.started.0,
             ended,
             reason: self.reason.clone(),
@@ -291,3 +291,6 @@ impl Entry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

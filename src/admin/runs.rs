@@ -18,6 +18,8 @@ use std::time::Duration;
 
 /// Rows looked at in one step.
 const PAGE_ROWS: usize = 500;
+/// Pages that a run of a given rate takes.
+const PAGES_PER_SECOND: f64 = 10.0;
 /// While a lane is this full, a rebuild waits: live changes come first.
 const LANE_WAIT: Duration = Duration::from_millis(250);
 
@@ -99,7 +101,7 @@ pub async fn rebuild(
     // A run that met a fault and is called again goes on where it was.
     let mut next = run.at().or_else(|| resumed.map(|key| RowKey::new(&key))).or_else(|| plan.from.clone());
     // A slow run takes small pages, so that it hears a pause or a cancel soon.
-    let page_rows = plan.rate.map_or(PAGE_ROWS, |rate| (rate.ceil() as usize).clamp(1, PAGE_ROWS));
+    let page_rows = plan.rate.map_or(PAGE_ROWS, |rate| ((rate / PAGES_PER_SECOND).ceil() as usize).clamp(1, PAGE_ROWS));
     loop {
         if !run.step(next.as_ref()).await {
             return Ok(());

@@ -61,10 +61,7 @@ pub struct Stage {
     pub unit: &'static str,
     pub rate: String,
     pub notes: Vec<String>,
-    pub busy: u32,
-    pub blocked: u32,
-    /// `ok`, `warn` or `bad`.
-    pub tone: &'static str,
+    pub share: Share,
     /// Where the figure comes from.
     pub metric: &'static str,
 }
@@ -184,106 +181,109 @@ pub fn live(seen: Seen, w: &Words) -> Live {
 
 /// Source → partitions → entities → rows → jobs → sinks.
 fn stages(seen: &Seen, w: &Words) -> Vec<Stage> {
-    let (totals, per_second) = (&seen.totals.totals, &seen.totals.per_second);
-    let picture = &seen.picture;
+    let (first, last) = (intake_stages(seen, w), delivery_stages(seen, w));
+    first.into_iter().chain(last).collect()
+}
+
+fn per_second(rate_of: f64, w: &Words) -> String {
+    format!("{} {}", rate(rate_of), w.per_second)
+}
+
+fn intake_stages(seen: &Seen, w: &Words) -> [Stage; 3] {
+    let (picture, entities) = (&seen.picture, &seen.picture.entities);
     let views: Vec<_> = picture.actors.iter().filter_map(|a| a.partition.as_ref()).collect();
     let lag: u64 = views.iter().filter_map(|v| v.lag).sum();
     let open: u64 = views.iter().map(|v| v.open_tickets).sum();
-    let pending: u64 = seen.lanes.iter().map(|l| l.waiting + l.retry + l.active).sum();
-    let oldest = seen.lanes.iter().filter_map(|l| l.oldest_age_ms).max();
-    let per = |r: f64| format!("{} {}", rate(r), w.per_second);
-    let of = |kind| Share::of(picture.actors.iter().filter(move |a| a.kind == kind));
-    let (partitions, writers, sinks) = (of(ActorKind::Partition), of(ActorKind::Writer), of(ActorKind::Sink));
-    let offerers = of(ActorKind::Offerer);
     let mut sources: Vec<String> = views.iter().map(|v| v.source.clone()).chain(picture.starting.iter().cloned()).collect();
     sources.sort_unstable();
     sources.dedup();
-    let entities = &picture.entities;
-    let stage = |name, figure: String, unit, rate, notes, share: Share, metric| Stage {
-        name,
-        figure,
-        unit,
-        rate,
-        notes,
-        busy: percent(share.busy),
-        blocked: percent(share.blocked),
-        tone: share.tone,
-        metric,
-    };
-    let none = || Share { busy: 0.0, blocked: 0.0, tone: "ok" };
-    let of_sources = Share { tone: if picture.failed.is_empty() { "ok" } else { "bad" }, ..none() };
-    vec![
-        stage(
-            w.sources,
-            count(totals.records),
-            w.records,
-            per(per_second.records),
-            vec![sources.join(", ")],
-            of_sources,
-            "events_received_total",
-        ),
-        stage(
-            w.partitions,
-            count(views.len() as u64),
-            w.read,
-            format!("{} {}", w.lag, count(lag)),
-            vec![format!("{} {}", count(open), w.open)],
-            partitions,
-            "source_lag_records",
-        ),
-        stage(
-            w.entities,
-            count(entities.live),
-            w.live,
-            format!("{} {}", count(entities.working), w.working),
-            vec![format!("{} {}", count(entities.idle), w.idle), bytes(entities.bytes)],
-            Share { tone: if entities.panicked > 0 { "warn" } else { "ok" }, ..none() },
-            "actor_state",
-        ),
-        stage(w.rows, count(totals.row_writes), w.writes, per(per_second.row_writes), vec![], writers, "row_writes_total"),
-        stage(
-            w.jobs,
-            count(pending),
-            w.pending,
-            per(per_second.jobs_done),
-            vec![
-                format!("{} {}", count(totals.jobs.coalesced), w.coalesced),
-                oldest.map_or_else(String::new, |ms| format!("{} {}", w.oldest, age(ms))),
-            ],
-            offerers,
-            "jobs_pending",
-        ),
-        stage(
-            w.sinks,
-            count(totals.documents.written + totals.documents.deleted),
-            w.documents,
-            per(per_second.documents),
-            [
-                (totals.documents.superseded, w.superseded),
-                (totals.documents.skipped, w.skipped),
-                (totals.documents.rejected, w.rejected),
-            ]
-            .into_iter()
-            .filter(|(n, _)| *n > 0)
-            .map(|(n, what)| format!("{} {what}", count(n)))
-            .collect(),
-            sinks,
-            "sink_documents_total",
-        ),
+    [
+        Stage {
+            name: w.sources,
+            figure: count(seen.totals.totals.records),
+            unit: w.records,
+            rate: per_second(seen.totals.per_second.records, w),
+            notes: vec![sources.join(", ")],
+            share: Share { tone: if picture.failed.is_empty() { "ok" } else { "bad" }, ..Share::default() },
+            metric: "events_received_total",
+        },
+        Stage {
+            name: w.partitions,
+            figure: count(views.len() as u64),
+            unit: w.read,
+            rate: format!("{} {}", w.lag, count(lag)),
+            notes: vec![format!("{} {}", count(open), w.open)],
+            share: Share::of(picture, ActorKind::Partition),
+            metric: "source_lag_records",
+        },
+        Stage {
+            name: w.entities,
+            figure: count(entities.live),
+            unit: w.live,
+            rate: format!("{} {}", count(entities.working), w.working),
+            notes: vec![format!("{} {}", count(entities.idle), w.idle), bytes(entities.bytes)],
+            share: Share { tone: if entities.panicked > 0 { "warn" } else { "ok" }, ..Share::default() },
+            metric: "actor_state",
+        },
     ]
 }
 
-/// What the actors of one kind do with their time, and whether any of them is not well.
-struct Share {
-    busy: f64,
-    blocked: f64,
-    tone: &'static str,
+fn delivery_stages(seen: &Seen, w: &Words) -> [Stage; 3] {
+    let (picture, totals, rates) = (&seen.picture, &seen.totals.totals, &seen.totals.per_second);
+    let pending: u64 = seen.lanes.iter().map(|l| l.waiting + l.retry + l.active).sum();
+    let oldest = seen.lanes.iter().filter_map(|l| l.oldest_age_ms).max();
+    let documents = &totals.documents;
+    let aside = [(documents.superseded, w.superseded), (documents.skipped, w.skipped), (documents.rejected, w.rejected)];
+    let coalesced = format!("{} {}", count(totals.jobs.coalesced), w.coalesced);
+    [
+        Stage {
+            name: w.rows,
+            figure: count(totals.row_writes),
+            unit: w.writes,
+            rate: per_second(rates.row_writes, w),
+            notes: Vec::new(),
+            share: Share::of(picture, ActorKind::Writer),
+            metric: "row_writes_total",
+        },
+        Stage {
+            name: w.jobs,
+            figure: count(pending),
+            unit: w.pending,
+            rate: per_second(rates.jobs_done, w),
+            notes: std::iter::once(coalesced).chain(oldest.map(|ms| format!("{} {}", w.oldest, age(ms)))).collect(),
+            share: Share::of(picture, ActorKind::Offerer),
+            metric: "jobs_pending",
+        },
+        Stage {
+            name: w.sinks,
+            figure: count(documents.written + documents.deleted),
+            unit: w.documents,
+            rate: per_second(rates.documents, w),
+            notes: aside.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", count(n))).collect(),
+            share: Share::of(picture, ActorKind::Sink),
+            metric: "sink_documents_total",
+        },
+    ]
+}
+
+/// What the actors of one kind do with their time in percent, and whether any of them is not well.
+pub struct Share {
+    pub busy: u32,
+    pub blocked: u32,
+    /// `ok`, `warn` or `bad`.
+    pub tone: &'static str,
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Self { busy: 0, blocked: 0, tone: "ok" }
+    }
 }
 
 impl Share {
-    fn of<'a>(actors: impl Iterator<Item = &'a Observation>) -> Self {
+    fn of(picture: &Picture, kind: ActorKind) -> Self {
         let (mut n, mut busy, mut blocked, mut tone) = (0_u32, 0.0, 0.0, "ok");
-        for actor in actors {
+        for actor in picture.actors.iter().filter(|a| a.kind == kind) {
             n += 1;
             busy += actor.busy;
             blocked += actor.blocked;
@@ -294,7 +294,7 @@ impl Share {
             }
         }
         let n = f64::from(n.max(1));
-        Self { busy: busy / n, blocked: blocked / n, tone }
+        Self { busy: percent(busy / n), blocked: percent(blocked / n), tone }
     }
 }
 
