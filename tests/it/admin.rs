@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
 use std::process::Child;
 use std::sync::Arc;
 use widerow::admin::answers::{Code, DocumentAnswer, LettersAnswer, Office, Released, RowAnswer, WhyAnswer};
@@ -466,7 +465,7 @@ fn a_dead_engine_is_told() {
             ledger: world.ledger.clone(),
             sinks: Default::default(),
         };
-        let office = Office::new(settings, doors, crate::world::now);
+        let office = Office::new(settings, doors, widerow::supervisor::wiring::clock);
         let metrics = widerow::telemetry::install().expect("the one recorder of this process");
         let wires =
             Wires { look: gone.clone().recipient(), command: gone.recipient(), metrics, totals: Arc::clone(&world.totals) };
@@ -481,8 +480,8 @@ fn a_dead_engine_is_told() {
         // Without a delivering node there is no switch to turn.
         let switch = node.post("/api/v1/lines/orders:skip-equal", r#"{"on":false}"#);
         assert_eq!(switch.code(), "conflict");
-        let left: &Path = &world.dir.path().join("data").join(ADDRESS_FILE);
-        assert_eq!(std::fs::read_to_string(left).unwrap().trim(), server.url());
+        let left = world.settings.node.data_dir.join(ADDRESS_FILE);
+        assert_eq!(std::fs::read_to_string(&left).unwrap().trim(), server.url());
         drop(server);
         assert!(!left.exists());
         assert!(TcpStream::connect(node.url.strip_prefix("http://").unwrap()).is_err(), "the port is free again");
