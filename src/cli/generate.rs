@@ -113,7 +113,7 @@ mod tests {
         let [source] = &settings.sources[..] else { panic!("{:?}", settings.sources) };
         assert!(matches!(&source.kind, SourceKind::Jsonl { path } if *path == folder.join("records.jsonl")));
         assert_eq!(settings.node.data_dir, folder.join("data"));
-        assert_eq!(settings.lines.len(), 3);
+        assert_eq!(settings.lines.len(), 2);
         for line in &settings.lines {
             let path = folder.join(format!("{}.jsonl", line.line.name));
             assert_eq!(line.sink, SinkKind::Jsonl { path });
