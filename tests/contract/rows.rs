@@ -307,7 +307,7 @@ async fn concurrent_writes_of_one_row_all_count(place: &Place) {
                     for i in 0..25i64 {
                         let mut batch = [a, b].map(|row| RowWrite {
                             row: row.clone(),
-                            change: change("sku", &worker.to_string(), i + 1, &[("n", Some(&i.to_string()))]),
+                            change: change("sku", &worker.to_string(), i + 1, &[("n", Some(&i.to_string()))]).into(),
                         });
                         if worker % 2 == 1 {
                             batch.reverse();

@@ -5,7 +5,7 @@
 //! partitions. The rows alive at the end are held against `final-tables.json`, both ways, but for `EXCEPTIONS`.
 //! What every record decoded to is held against `tests/golden/recordings/`; `BLESS=1` writes those files anew.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use widerow::domain::change::{Change, Image, Value};
 use widerow::domain::decode::{DecodeSettings, Decoded, decode};
@@ -91,7 +91,7 @@ fn schema(declared: bool) -> Schema {
         short: Name::of(spec.name),
         types: match declared {
             true => spec.columns.iter().map(|(c, t)| (Name::of(c), ColumnType::parse(t).unwrap())).collect(),
-            false => HashMap::new(),
+            false => Default::default(),
         },
     };
     let kind = |(i, spec): (usize, &TableSpec)| {
@@ -158,7 +158,7 @@ impl Folded {
         let Ok(Decoded::Changes(changes)) = decode(record, &DecodeSettings::default(), schema) else { return };
         let origin = Origin { partition: record.partition, partitions: 3, epoch: Epoch(0), offset: record.offset };
         // A MINIMAL image without its key is refused here, and told of in the golden files.
-        let Ok(routed) = route(changes.iter().cloned(), &origin, &RouteSettings::default(), schema) else { return };
+        let Ok(routed) = route(changes, &origin, &RouteSettings::default(), schema) else { return };
         for change in routed {
             if matches!(change.effect, Effect::MoveOut(_)) {
                 self.waiting.push(change);
@@ -174,7 +174,7 @@ impl Folded {
         let tombstone = |stamp| Some(Tombstone { stamp, written: Millis(0), revoked: false });
         match &change.effect {
             Effect::Put { image, reborn } => {
-                part.cells = Cells::of_image(image, change.stamp);
+                part.cells = Cells::of_image(image.clone(), change.stamp);
                 part.tombstone = reborn.then(|| tombstone(change.stamp.before())).flatten();
             }
             Effect::Delete => part.tombstone = tombstone(change.stamp),
@@ -485,7 +485,7 @@ fn line(record: &Record, schema: &Schema) -> String {
                 out.push_str(&told(change, schema));
             }
             let origin = Origin { partition: record.partition, partitions: 3, epoch: Epoch(0), offset: record.offset };
-            if let Err(bad) = route(changes.iter().cloned(), &origin, &RouteSettings::default(), schema) {
+            if let Err(bad) = route(changes, &origin, &RouteSettings::default(), schema) {
                 out.push_str(&format!(" refused {bad}"));
             }
         }
