@@ -26,7 +26,7 @@ fn main() {
     let mut report = Report::new("decode");
     let bytes: usize = records.iter().map(Record::bytes).sum();
     say(format!("{} records of {} bytes on average", records.len(), bytes / records.len()));
-    let naive = nanos_each(records.len(), || records.iter().for_each(|record| naive(record)));
+    let naive = nanos_each(records.len(), || records.iter().for_each(naive));
     let decoded = nanos_each(records.len(), || {
         for record in &records {
             assert!(matches!(black_box(decode_by(record, &decoding, &settings.schema, &plans)), Ok(Decoded::Changes(_))));

@@ -63,7 +63,7 @@ impl Naive {
     pub fn is_right(&self, log: &Log) -> bool {
         log.table.iter().enumerate().filter(|(_, order)| order.writes > 0).all(|(row, order)| {
             let part = self.0.get(&order_no(row)).and_then(|r| r.values().next());
-            part.and_then(|part| part.get("status")).is_some_and(|(_, status)| *status == Value::from(order.status))
+            part.and_then(|part| part.get("status")).is_some_and(|(_, status)| status.as_u64() == Some(order.status.into()))
         })
     }
 }

@@ -121,7 +121,7 @@ impl Log {
     /// The records by partition, as a consumer would hand them over.
     pub fn records(&self) -> Vec<Vec<Record>> {
         let topic = Name::of("shop.trade.orders");
-        let mut partitions: Vec<Vec<Record>> = vec![Vec::with_capacity(self.bodies.len() / PARTITIONS + 1); PARTITIONS];
+        let mut partitions: Vec<Vec<Record>> = vec![Vec::new(); PARTITIONS];
         for (row, body) in &self.bodies {
             let number = row % PARTITIONS;
             let offset = partitions[number].len() as i64;

@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of what the members mean.
 
-use super::json::{Json, each_member};
+use super::json::{Inner, Json, each_member_noting};
 use super::{BadReason, BadRecord};
 use std::borrow::Cow;
 
@@ -11,6 +11,8 @@ use std::borrow::Cow;
 pub(super) struct Body<'a> {
     /// The whole object.
     pub(super) text: &'a str,
+    /// What its members that are objects hold.
+    pub(super) inner: Inner<'a>,
     /// How many members it has.
     pub(super) members: usize,
     /// A member that ExtractNewRecordState adds.
@@ -59,13 +61,14 @@ impl<'a> Body<'a> {
     /// [`BadReason::NotJson`].
     pub(super) fn read(text: &'a str) -> Result<Self, BadRecord> {
         let mut body = Self { text, ..Self::default() };
-        each_member(text, |name, raw| {
+        let mut inner = Inner::default();
+        each_member_noting(text, &mut inner, |name, raw| {
             body.members += 1;
             if let Some(slot) = body.slot(&name) {
                 *slot = Some(raw);
             }
-            Ok(())
         })?;
+        body.inner = inner;
         Ok(body)
     }
 

@@ -3,7 +3,7 @@
 //! Keeps C1 (what stands for a value that was not sent is absent), C2, C8 (the last of two equal members wins). The
 //! event's own types go before the declared ones. Knows nothing of where in a record its rows stand.
 
-use super::json::{Json, each_member};
+use super::json::{Inner, Json, each_member};
 use super::text::{self, Kind, Unfit, Wire};
 use super::{BadReason, BadRecord, Context};
 use crate::domain::change::{Image, Value};
@@ -98,11 +98,11 @@ impl<'a> Columns<'a> {
     ///
     /// # Errors
     /// As [`Columns::image`].
-    pub(super) fn images(&mut self, before: &'a str, after: &'a str) -> Result<(Image, Image), BadRecord> {
+    pub(super) fn images(&mut self, inner: &Inner<'a>, before: &'a str, after: &'a str) -> Result<(Image, Image), BadRecord> {
         let mut old = Image::with_capacity(self.known.len().max(16), before.len());
         let mut raws = Raws::new();
         let mut next = 0;
-        each_member(before, |member, raw| {
+        inner.each_member(before, |member, raw| {
             let at = self.find(&member, next)?;
             next = at + 1;
             if raws.len() <= at {
@@ -113,7 +113,7 @@ impl<'a> Columns<'a> {
         })?;
         let mut new = Image::with_capacity(self.known.len().max(16), after.len());
         next = 0;
-        each_member(after, |member, raw| {
+        inner.each_member(after, |member, raw| {
             let at = self.find(&member, next)?;
             next = at + 1;
             if raws.get(at).is_some_and(|told| *told == raw) {

@@ -20,7 +20,7 @@ pub(super) fn decode<'a>(body: &Body<'a>, types: Option<&'a str>, context: &Cont
     if body.op.is_none() {
         return side_topic(body, context);
     }
-    let source = Source::read(needed_object(body.source, "source")?)?;
+    let source = Source::read(needed_object(body.source, "source")?, body)?;
     let op = needed(body.op, "op")?;
     if op == "m" {
         // A logical message speaks of no table.
@@ -49,7 +49,7 @@ pub(super) fn decode<'a>(body: &Body<'a>, types: Option<&'a str>, context: &Cont
     let (before, after) = match (op, before) {
         (Op::Delete, before) => (before.map(|row| columns.image(row)).transpose()?, None),
         (Op::Update, Some(before)) => {
-            let (before, after) = columns.images(before, needed_object(after, "after")?)?;
+            let (before, after) = columns.images(&body.inner, before, needed_object(after, "after")?)?;
             (Some(before), Some(after))
         }
         _ => (None, Some(columns.image(needed_object(after, "after")?)?)),
@@ -82,9 +82,9 @@ struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    fn read(raw: &'a str) -> Result<Self, BadRecord> {
+    fn read(raw: &'a str, body: &Body<'a>) -> Result<Self, BadRecord> {
         let mut source = Self::default();
-        each_member(raw, |name, raw| {
+        body.inner.each_member(raw, |name, raw| {
             match name.as_ref() {
                 "db" => source.db = Some(raw),
                 "table" => source.table = Some(raw),
@@ -139,7 +139,7 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
 
 /// C6: DDL. What a snapshot replays of it harms nothing; afterwards it may.
 fn schema_change(body: &Body<'_>, context: &Context<'_>) -> Result<Decoded, BadRecord> {
-    let source = Source::read(needed_object(body.source, "source")?)?;
+    let source = Source::read(needed_object(body.source, "source")?, body)?;
     if source.in_snapshot() {
         return Ok(Decoded::Ignored(Ignored::Ddl));
     }

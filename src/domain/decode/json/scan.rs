@@ -45,6 +45,16 @@ impl<'a> Scanner<'a> {
         Self { text, at: 0 }
     }
 
+    /// How far it has read.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Whether the next value is an object; stays before it.
+    pub(super) fn is_at_object(&mut self) -> bool {
+        self.token() == Some(b'{')
+    }
+
     fn byte(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
