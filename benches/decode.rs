@@ -9,7 +9,7 @@ use common::shop;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::hint::black_box;
-use widerow::domain::decode::{DecodeSettings, Decoded, Format, decode};
+use widerow::domain::decode::{DecodeSettings, Decoded, Format, Plans, decode_by};
 use widerow::domain::ids::Epoch;
 use widerow::domain::record::Record;
 use widerow::domain::route::{Origin, RouteSettings, route};
@@ -22,20 +22,23 @@ fn main() {
     let records: Vec<Record> = log.records().into_iter().flatten().filter(is_update).take(RECORDS).collect();
     let settings = shop::settings();
     let decoding = DecodeSettings { format: Format::Debezium, ..DecodeSettings::default() };
+    let plans = Plans::default();
     let mut report = Report::new("decode");
     let bytes: usize = records.iter().map(Record::bytes).sum();
     say(format!("{} records of {} bytes on average", records.len(), bytes / records.len()));
     let naive = nanos_each(records.len(), || records.iter().for_each(|record| naive(record)));
     let decoded = nanos_each(records.len(), || {
         for record in &records {
-            assert!(matches!(black_box(decode(record, &decoding, &settings.schema)), Ok(Decoded::Changes(_))));
+            assert!(matches!(black_box(decode_by(record, &decoding, &settings.schema, &plans)), Ok(Decoded::Changes(_))));
         }
     });
     report.compare("decode", decoded, naive);
     let routing = RouteSettings::default();
     let routed = nanos_each(records.len(), || {
         for record in &records {
-            let Ok(Decoded::Changes(changes)) = decode(record, &decoding, &settings.schema) else { panic!("not decoded") };
+            let Ok(Decoded::Changes(changes)) = decode_by(record, &decoding, &settings.schema, &plans) else {
+                panic!("not decoded")
+            };
             let origin =
                 Origin { partition: record.partition, partitions: 4, epoch: Epoch(0), offset: record.offset, logged: None };
             assert!(black_box(route(changes, &origin, &routing, &settings.schema)).is_ok());

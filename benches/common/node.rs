@@ -87,7 +87,7 @@ pub fn run(log: &Log, settings: &Settings, doors: Doors) -> Ran {
         let sources = vec![SourcePart { settings: settings.sources[0].clone(), source: Box::new(source) }];
         let watch = Watch::start(Whose::Process);
         let engine = Engine::start(Arc::clone(&settings), Parts { doors, sources }, Arc::clone(&totals), wiring::clock);
-        wait(&engine).await;
+        wait(&engine, &totals, log.bodies.len()).await;
         let took = watch.stop();
         let live = engine.directory().len();
         check(log, &*rows).await;
@@ -97,10 +97,14 @@ pub fn run(log: &Log, settings: &Settings, doors: Doors) -> Ran {
     ran.into_inner().unwrap_or_else(|e| e.into_inner()).expect("the run told what it did")
 }
 
-async fn wait(engine: &Engine) {
-    let mut ticks = tokio::time::interval(Duration::from_millis(20));
+async fn wait(engine: &Engine, totals: &Totals, records: usize) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(5));
     loop {
         ticks.tick().await;
+        // A look at everybody is not free, and tells nothing new before the last record is taken.
+        if totals.records() < records as u64 {
+            continue;
+        }
         match engine.idle().await {
             Ok(IdleState::Busy) => {}
             Ok(IdleState::Idle) => return,

@@ -57,7 +57,7 @@ pub fn place(global: &Global, files: &MaybeConfigFiles) -> Result<Place, Exit> {
 /// The running node, for what only a running node has.
 ///
 /// # Errors
-/// As [`place`], and no node: `what` says why none is needed less.
+/// As [`place`], and no node; `what` tells the user why one is needed.
 pub fn node(global: &Global, files: &MaybeConfigFiles, what: &str) -> Result<Client, Exit> {
     if global.admin.is_some() {
         return match place(global, files)? {

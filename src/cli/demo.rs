@@ -29,8 +29,9 @@ pub const CONFIG: &str = include_str!("../../config/demo.yaml");
 const DATA: &str = "WIDEROW_DATA";
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(50);
-/// Orders whose commands are shown.
-const SHOWN: usize = 2;
+/// Documents among which the one to show is looked for, and how long the shop trades before.
+const LOOKED_AT: usize = 50;
+const WARM_UP: Duration = Duration::from_millis(500);
 
 /// What a demo came to.
 #[derive(Debug, Serialize)]
@@ -171,14 +172,16 @@ impl Show<'_> {
     async fn what_to_try(&mut self) -> Result<(), Fault> {
         let line = Name::of("order_search");
         let (Some(sink), Some(url)) = (self.engine.doors.sinks.get(&line), self.url()) else { return Ok(()) };
-        let held = sink.list(None, SHOWN).await?;
+        let held = sink.list(None, LOOKED_AT).await?;
         let kind = self.settings.schema.kinds.iter().find(|kind| kind.name.as_str() == "order");
-        let (Some(kind), [first, .., last]) = (kind, &held[..]) else { return Ok(()) };
-        let Ok(key) = kind.key.render(|_| Some(last.id.as_str())) else { return Ok(()) };
+        // The longest one has the most to show.
+        let longest = held.iter().max_by_key(|held| held.document.as_ref().map_or(0, |document| document.len()));
+        let (Some(kind), Some(shown)) = (kind, longest) else { return Ok(()) };
+        let Ok(key) = kind.key.render(|_| Some(shown.id.as_str())) else { return Ok(()) };
         self.tried = true;
         self.meter.say("  try, in another terminal:");
         for command in [
-            format!("doc get {line} {}", first.id),
+            format!("doc get {line} {}", shown.id),
             format!("row why order {key}"),
             "lanes".to_owned(),
             "partitions".to_owned(),
@@ -201,7 +204,7 @@ impl Show<'_> {
             if args.run_for.is_some_and(|long| begun.elapsed() >= long) || self.truth.is_over() {
                 return Ok(());
             }
-            if !self.tried {
+            if !self.tried && begun.elapsed() >= WARM_UP {
                 self.what_to_try().await?;
             }
             self.progress("trading", begun);

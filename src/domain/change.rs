@@ -59,9 +59,20 @@ impl Image {
                 Slot { name, start, len: text.len() as u32 }
             }
         };
+        self.place(slot);
+    }
+
+    /// Sets a column to text that `write` appends in place.
+    pub fn set_with(&mut self, name: Name, write: impl FnOnce(&mut String)) {
+        let start = self.text.len();
+        write(&mut self.text);
+        self.place(Slot { name, start: start as u32, len: (self.text.len() - start) as u32 });
+    }
+
+    fn place(&mut self, slot: Slot) {
         // Wire order is nearly always the order names were first met in, so this is nearly always a push.
         match self.slots.last() {
-            Some(last) if last.name >= name => match self.slots.binary_search_by_key(&name, |s| s.name) {
+            Some(last) if last.name >= slot.name => match self.slots.binary_search_by_key(&slot.name, |s| s.name) {
                 Ok(at) => self.slots[at] = slot,
                 Err(at) => self.slots.insert(at, slot),
             },
@@ -69,21 +80,18 @@ impl Image {
         }
     }
 
-    /// Sets a column to text that `write` appends in place.
-    pub fn set_with(&mut self, name: Name, write: impl FnOnce(&mut String)) {
-        let start = self.text.len();
-        write(&mut self.text);
-        let slot = Slot { name, start: start as u32, len: (self.text.len() - start) as u32 };
-        match self.slots.binary_search_by_key(&name, |s| s.name) {
-            Ok(at) => self.slots[at] = slot,
-            Err(at) => self.slots.insert(at, slot),
-        }
-    }
-
     pub fn get(&self, name: Name) -> Value<'_> {
         match self.slots.binary_search_by_key(&name, |s| s.name) {
             Ok(at) => self.value(self.slots[at]),
             Err(_) => Value::Absent,
+        }
+    }
+
+    /// As [`Image::get`], looking at one place first.
+    pub fn get_near(&self, name: Name, hint: usize) -> Value<'_> {
+        match self.slots.get(hint) {
+            Some(slot) if slot.name == name => self.value(*slot),
+            _ => self.get(name),
         }
     }
 
@@ -121,7 +129,8 @@ impl Image {
 
     /// C4: the columns whose value differs between two images, told by both or by `self` alone.
     pub fn changed_from(&self, before: &Image) -> SmallVec<[Name; 4]> {
-        self.iter().filter(|(name, value)| before.get(*name) != *value).map(|(name, _)| name).collect()
+        let changed = |(at, (name, value)): &(usize, (Name, Value<'_>))| before.get_near(*name, *at) != *value;
+        self.iter().enumerate().filter(changed).map(|(_, (name, _))| name).collect()
     }
 }
 

@@ -17,6 +17,11 @@ pub struct ApplyChanges {
 /// Finds, or spawns, the entity of a row and hands the message over, all under one guard.
 pub trait RowDirectory: Send + Sync {
     fn apply(&self, message: ApplyChanges);
+
+    /// As [`RowDirectory::apply`] for every message, each handed over on the thread its entity lives on.
+    fn apply_all(&self, messages: Vec<ApplyChanges>) {
+        messages.into_iter().for_each(|message| self.apply(message));
+    }
 }
 
 /// What an entity shows of itself while it lives: the directory looks, nobody asks, so idle entities cost nothing.

@@ -13,7 +13,7 @@ use dashmap::mapref::entry::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -47,6 +47,8 @@ pub struct DirectoryCounts {
 type Setups = Vec<HashMap<Name, Arc<EntitySetup>>>;
 
 pub struct EntityDirectory {
+    /// For the work it hands to other threads.
+    me: Weak<Self>,
     live: DashMap<RowId, Live, BuildHasherDefault<RowHasher>>,
     threads: Arc<Threads>,
     setups: RwLock<Setups>,
@@ -61,7 +63,8 @@ pub struct EntityDirectory {
 
 impl EntityDirectory {
     pub fn new(threads: Arc<Threads>, bounds: Bounds) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new_cyclic(|me| Self {
+            me: me.clone(),
             live: DashMap::default(),
             threads,
             setups: RwLock::default(),
@@ -210,6 +213,21 @@ impl RowDirectory for EntityDirectory {
         }
         if spawned {
             self.make_room();
+        }
+    }
+
+    /// A message from another thread would wake its entity alone, and the writer behind it for one row; a stretch that
+    /// is handed over as one makes the entities run together, and their writes one batch. One thread's stretches stay
+    /// in order. A thread that is gone drops its messages, and their tickets fail.
+    fn apply_all(&self, messages: Vec<ApplyChanges>) {
+        let count = self.threads.count();
+        let mut stretches: Vec<Vec<ApplyChanges>> = (0..count).map(|_| Vec::with_capacity(messages.len())).collect();
+        for message in messages {
+            stretches[place_of(&message.row) as usize % count].push(message);
+        }
+        for (place, stretch) in stretches.into_iter().enumerate().filter(|(_, stretch)| !stretch.is_empty()) {
+            let Some(me) = self.me.upgrade() else { return };
+            self.threads.at(place).spawn_fn(move || stretch.into_iter().for_each(|message| me.apply(message)));
         }
     }
 }

@@ -59,7 +59,8 @@ impl Supervisor {
 
     /// Every few seconds: hear the queue's life, take a sample, move the mark.
     pub(super) fn keep_marks(&mut self, ctx: &mut Context<Self>) {
-        if self.marks.busy {
+        // Without partitions there is nothing to mark, and what another process marked stays.
+        if self.marks.busy || self.partitions.is_empty() {
             return;
         }
         self.marks.busy = true;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::Child;
 use std::sync::Arc;
 use widerow::admin::answers::{Code, DocumentAnswer, LettersAnswer, Office, Released, RowAnswer, WhyAnswer};
@@ -480,8 +481,8 @@ fn a_dead_engine_is_told() {
         // Without a delivering node there is no switch to turn.
         let switch = node.post("/api/v1/lines/orders:skip-equal", r#"{"on":false}"#);
         assert_eq!(switch.code(), "conflict");
-        let left = world.settings.node.data_dir.join(ADDRESS_FILE);
-        assert_eq!(std::fs::read_to_string(&left).unwrap().trim(), server.url());
+        let left: &Path = &world.settings.node.data_dir.join(ADDRESS_FILE);
+        assert_eq!(std::fs::read_to_string(left).unwrap().trim(), server.url());
         drop(server);
         assert!(!left.exists());
         assert!(TcpStream::connect(node.url.strip_prefix("http://").unwrap()).is_err(), "the port is free again");

@@ -5,7 +5,7 @@
 //! partitions. The rows alive at the end are held against `final-tables.json`, both ways, but for `EXCEPTIONS`.
 //! What every record decoded to is held against `tests/golden/recordings/`; `BLESS=1` writes those files anew.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use widerow::domain::change::{Change, Image, Value};
 use widerow::domain::decode::{DecodeSettings, Decoded, decode};

@@ -30,7 +30,7 @@ use widerow::supervisor::{Engine, IdleState, Parts, SourcePart};
 use widerow::telemetry::Totals;
 
 /// Whatever is waited for comes well within this; only a defect makes a test wait so long.
-pub const PATIENCE: Duration = Duration::from_secs(15);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(5);
 
 /// One shop: orders with items. `${OUT}` is the folder of the run; a module appends lines and settings of its own.

@@ -26,8 +26,8 @@ impl RowBatch {
     }
 
     pub(super) fn send(self, directory: &dyn RowDirectory) {
-        for message in self.rows {
-            directory.apply(message);
+        if !self.rows.is_empty() {
+            directory.apply_all(self.rows);
         }
     }
 }

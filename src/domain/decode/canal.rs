@@ -33,7 +33,7 @@ pub(super) fn decode<'a>(body: &Body<'a>, context: &Context<'a>) -> Result<Decod
         return Err(BadRecord::new(BadReason::Malformed, format!("`{kind}` without rows: both `data` and `old` are empty")));
     }
     let Some(id) = context.schema.find(&db, &table) else { return Ok(Decoded::Ignored(Ignored::UnknownTable)) };
-    let mut columns = Columns::new(context.schema.table(id), Wire::Canal, told_types(body.mysql_type)?);
+    let mut columns = Columns::new(id, Wire::Canal, told_types(body.mysql_type)?, context);
     let at = integer(body.es).filter(|ms| *ms > 0).map(Millis);
     let mut changes = SmallVec::with_capacity(rows.len());
     // Some producers put the rows of a delete into `old` and leave `data` null.

@@ -1,15 +1,17 @@
-//! Images from a format's row objects: which column is read how, learnt once per record.
+//! Images from a format's row objects: which column is read how, learnt once per table and kept from record to record.
 //!
 //! Keeps C1 (what stands for a value that was not sent is absent), C2, C8 (the last of two equal members wins). The
 //! event's own types go before the declared ones. Knows nothing of where in a record its rows stand.
 
 use super::json::{Json, each_member};
 use super::text::{self, Kind, Unfit, Wire};
-use super::{BadReason, BadRecord};
+use super::{BadReason, BadRecord, Context};
 use crate::domain::change::{Image, Value};
 use crate::domain::ids::{Name, NameError};
-use crate::domain::schema::Table;
+use crate::domain::schema::{ColumnType, Table, TableId};
+use smallvec::SmallVec;
 use std::borrow::Cow;
+use std::cell::{RefCell, RefMut};
 
 /// More columns than a MySQL table can have.
 const COLUMNS_MAX: usize = 4096;
@@ -21,23 +23,52 @@ const UNAVAILABLE_BYTES: &str = "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==";
 /// The types a record tells of its columns, in its own order.
 pub(super) type Told<'a> = Vec<(Cow<'a, str>, Kind<'a>)>;
 
+/// Columns kept from one record to the next; a table that shows more has generated names, and is learnt anew.
+const KEPT_MAX: usize = 512;
+
+/// What one reader has learnt of each table's columns, for one schema: names, and their declared types.
+#[derive(Default)]
+pub struct Plans(RefCell<Vec<Vec<Column>>>);
+
+impl Plans {
+    fn of(&self, table: TableId) -> RefMut<'_, Vec<Column>> {
+        RefMut::map(self.0.borrow_mut(), |plans| {
+            let at = usize::from(table.0);
+            if plans.len() <= at {
+                plans.resize_with(at + 1, Vec::new);
+            }
+            let plan = &mut plans[at];
+            if plan.len() > KEPT_MAX {
+                plan.clear();
+            }
+            plan
+        })
+    }
+}
+
+struct Column {
+    text: Box<str>,
+    name: Name,
+    declared: Option<ColumnType>,
+}
+
 /// The columns of one table as one record writes them.
 pub(super) struct Columns<'a> {
     table: &'a Table,
     wire: Wire,
     told: Told<'a>,
-    known: Vec<Column<'a>>,
+    known: RefMut<'a, Vec<Column>>,
+    /// How many were known before this record.
+    kept: usize,
 }
 
-struct Column<'a> {
-    text: Cow<'a, str>,
-    name: Name,
-    kind: Kind<'a>,
-}
+/// The raw JSON of an image's columns, by their place among the known.
+type Raws<'a> = SmallVec<[&'a str; 32]>;
 
 impl<'a> Columns<'a> {
-    pub(super) fn new(table: &'a Table, wire: Wire, told: Told<'a>) -> Self {
-        Self { table, wire, known: Vec::with_capacity(told.len().max(24)), told }
+    pub(super) fn new(id: TableId, wire: Wire, told: Told<'a>, context: &Context<'a>) -> Self {
+        let known = context.plans.of(id);
+        Self { table: context.schema.table(id), wire, told, kept: known.len(), known }
     }
 
     /// The image of one row object.
@@ -54,7 +85,7 @@ impl<'a> Columns<'a> {
         let mut next = 0;
         each_member(row, |member, raw| {
             if wanted(&member) {
-                let at = self.find(member, next)?;
+                let at = self.find(&member, next)?;
                 next = at + 1;
                 self.put(&mut image, at, raw)?;
             }
@@ -63,39 +94,87 @@ impl<'a> Columns<'a> {
         Ok(image)
     }
 
-    /// Where the column is known; rows of one record nearly always repeat their order, so `hint` is nearly always right.
-    fn find(&mut self, member: Cow<'a, str>, hint: usize) -> Result<usize, BadRecord> {
-        if self.known.get(hint).is_some_and(|c| c.text == member) {
+    /// The images of one row before and after a change. What is written alike means the same, so it is read once.
+    ///
+    /// # Errors
+    /// As [`Columns::image`].
+    pub(super) fn images(&mut self, before: &'a str, after: &'a str) -> Result<(Image, Image), BadRecord> {
+        let mut old = Image::with_capacity(self.known.len().max(16), before.len());
+        let mut raws = Raws::new();
+        let mut next = 0;
+        each_member(before, |member, raw| {
+            let at = self.find(&member, next)?;
+            next = at + 1;
+            if raws.len() <= at {
+                raws.resize(at + 1, "");
+            }
+            raws[at] = raw;
+            self.put(&mut old, at, raw)
+        })?;
+        let mut new = Image::with_capacity(self.known.len().max(16), after.len());
+        next = 0;
+        each_member(after, |member, raw| {
+            let at = self.find(&member, next)?;
+            next = at + 1;
+            if raws.get(at).is_some_and(|told| *told == raw) {
+                let name = self.known[at].name;
+                new.set(name, old.get_near(name, at));
+                return Ok(());
+            }
+            self.put(&mut new, at, raw)
+        })?;
+        Ok((old, new))
+    }
+
+    /// Where the column is known; rows of one table nearly always repeat their order, so `hint` is nearly always right.
+    fn find(&mut self, member: &str, hint: usize) -> Result<usize, BadRecord> {
+        if self.known.get(hint).is_some_and(|c| *c.text == *member) {
             return Ok(hint);
         }
-        if let Some(at) = self.known.iter().position(|c| c.text == member) {
+        if let Some(at) = self.known.iter().position(|c| *c.text == *member) {
             return Ok(at);
         }
-        if self.known.len() == COLUMNS_MAX {
+        if self.known.len() - self.kept == COLUMNS_MAX {
             let detail = format!("table `{}` with more than {COLUMNS_MAX} columns, the most MySQL allows", self.table.name);
             return Err(BadRecord::new(BadReason::TooManyColumns, detail));
         }
-        let name = Name::intern(&member).map_err(|e| {
+        let name = Name::intern(member).map_err(|e| {
             let reason = if e == NameError::TooMany { BadReason::TooManyColumns } else { BadReason::Malformed };
             BadRecord::new(reason, format!("table `{}`: {e}", self.table.name))
         })?;
-        let declared = self.table.column_type(name).map(Kind::declared);
-        let at = self.known.len();
-        let here = self.told.get(at).filter(|(text, _)| *text == member);
-        let kind = match here.or_else(|| self.told.iter().find(|(text, _)| *text == member)) {
+        let declared = self.table.column_type(name).cloned();
+        self.known.push(Column { text: member.into(), name, declared });
+        Ok(self.known.len() - 1)
+    }
+
+    /// How a column is read: by what the record tells of it, completed by what is declared.
+    fn kind(&self, at: usize) -> Kind<'_> {
+        let column = &self.known[at];
+        let declared = column.declared.as_ref().map(Kind::declared);
+        if self.told.is_empty() {
+            return declared.unwrap_or(Kind::AsIs);
+        }
+        let here = self.told.get(at).filter(|(text, _)| **text == *column.text);
+        match here.or_else(|| self.told.iter().find(|(text, _)| **text == *column.text)) {
             Some((_, told)) => told.clone().refined(declared),
             None => declared.unwrap_or(Kind::AsIs),
-        };
-        self.known.push(Column { text: member, name, kind });
-        Ok(at)
+        }
     }
 
     fn put(&self, image: &mut Image, at: usize, raw: &str) -> Result<(), BadRecord> {
         let column = &self.known[at];
         let value = Json::of(raw).map_err(|e| self.refused(column, raw, &e.detail, e.reason))?;
-        match (&value, &column.kind) {
-            (Json::Null, _) => image.set(column.name, Value::Null),
-            (Json::Text(text), _) if self.wire == Wire::Debezium && (text == UNAVAILABLE || text == UNAVAILABLE_BYTES) => {}
+        match &value {
+            Json::Null => {
+                image.set(column.name, Value::Null);
+                return Ok(());
+            }
+            Json::Text(text) if self.wire == Wire::Debezium && (text == UNAVAILABLE || text == UNAVAILABLE_BYTES) => {
+                return Ok(());
+            }
+            _ => {}
+        }
+        match (&value, &self.kind(at)) {
             (Json::Text(text), Kind::AsIs) => image.set(column.name, Value::Text(text)),
             (Json::Number(number), Kind::AsIs) => image.set(column.name, Value::Text(number)),
             (value, kind) => {
@@ -107,7 +186,7 @@ impl<'a> Columns<'a> {
         Ok(())
     }
 
-    fn refused(&self, column: &Column<'_>, raw: &str, why: &str, reason: BadReason) -> BadRecord {
+    fn refused(&self, column: &Column, raw: &str, why: &str, reason: BadReason) -> BadRecord {
         let declared = match self.table.column_type(column.name) {
             Some(declared) => format!("{declared:?}"),
             None => "not declared".to_owned(),

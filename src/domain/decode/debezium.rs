@@ -45,14 +45,14 @@ pub(super) fn decode<'a>(body: &Body<'a>, types: Option<&'a str>, context: &Cont
     };
     let row = if op == Op::Delete { "before" } else { "after" };
     let types = types.map(|section| told_types(section, row)).transpose()?.unwrap_or_default();
-    let mut columns = Columns::new(table, Wire::Debezium, types);
-    let before = match op {
-        Op::Update | Op::Delete => before.map(|row| columns.image(row)).transpose()?,
-        Op::Insert | Op::Snapshot(_) => None,
-    };
-    let after = match op {
-        Op::Delete => None,
-        _ => Some(columns.image(needed_object(after, "after")?)?),
+    let mut columns = Columns::new(id, Wire::Debezium, types, context);
+    let (before, after) = match (op, before) {
+        (Op::Delete, before) => (before.map(|row| columns.image(row)).transpose()?, None),
+        (Op::Update, Some(before)) => {
+            let (before, after) = columns.images(before, needed_object(after, "after")?)?;
+            (Some(before), Some(after))
+        }
+        _ => (None, Some(columns.image(needed_object(after, "after")?)?)),
     };
     let change = Change { table: id, op, before, after, at: source.at(), binlog: source.binlog() };
     Ok(Decoded::Changes(smallvec![change]))
@@ -226,7 +226,7 @@ pub(super) fn decode_unwrapped<'a>(row: &'a str, types: Option<&'a str>, context
         Some(other) => return check_op(other).map(|()| Decoded::Ignored(Ignored::Marker)),
     };
     let types = types.map(fields_of).transpose()?.unwrap_or_default();
-    let image = Columns::new(table, Wire::Debezium, types).image_of(row, |name| !name.starts_with(ADDED))?;
+    let image = Columns::new(id, Wire::Debezium, types, context).image_of(row, |name| !name.starts_with(ADDED))?;
     let (before, after) = if op == Op::Delete { (Some(image), None) } else { (None, Some(image)) };
     let change = Change { table: id, op, before, after, at: source.at(), binlog: source.binlog() };
     Ok(Decoded::Changes(smallvec![change]))

@@ -4,10 +4,10 @@
 //! one wins). Knows nothing of formats.
 
 use super::{BadReason, BadRecord, DEPTH_MAX};
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use scan::{NotJson, Scanner};
 use std::borrow::Cow;
-use std::fmt;
+
+mod scan;
 
 /// One JSON value, borrowed from the body.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,102 +55,52 @@ fn text(raw: &str) -> Result<Cow<'_, str>, BadRecord> {
 /// [`BadReason::NotJson`] for what is not one JSON object, and whatever `each` refuses.
 pub(super) fn each_member<'a>(
     object: &'a str,
-    each: impl FnMut(Cow<'a, str>, &'a str) -> Result<(), BadRecord>,
+    mut each: impl FnMut(Cow<'a, str>, &'a str) -> Result<(), BadRecord>,
 ) -> Result<(), BadRecord> {
-    let mut refused = None;
-    let mut parser = serde_json::Deserializer::from_str(object);
-    let done = parser.deserialize_map(Members { each, refused: &mut refused }).and_then(|()| parser.end());
-    outcome(done, refused)
+    let mut scanner = Scanner::new(object);
+    scanner.expect(b'{', "an object")?;
+    if !scanner.passes(b'}') {
+        loop {
+            let (quoted, escaped) = scanner.key()?;
+            let name = if escaped { unescaped(quoted)? } else { Cow::Borrowed(&quoted[1..quoted.len() - 1]) };
+            each(name, scanner.value()?)?;
+            if !scanner.passes(b',') {
+                break;
+            }
+        }
+        scanner.expect(b'}', "`,` or `}`")?;
+    }
+    Ok(scanner.end()?)
 }
 
 /// Calls `each` with every element of a JSON array, in order.
 ///
 /// # Errors
 /// [`BadReason::NotJson`] for what is not one JSON array, and whatever `each` refuses.
-pub(super) fn each_element<'a>(array: &'a str, each: impl FnMut(&'a str) -> Result<(), BadRecord>) -> Result<(), BadRecord> {
-    let mut refused = None;
-    let mut parser = serde_json::Deserializer::from_str(array);
-    let done = parser.deserialize_seq(Elements { each, refused: &mut refused }).and_then(|()| parser.end());
-    outcome(done, refused)
-}
-
-fn outcome(done: Result<(), serde_json::Error>, refused: Option<BadRecord>) -> Result<(), BadRecord> {
-    match (done, refused) {
-        (_, Some(bad)) => Err(bad),
-        (Err(e), None) => Err(BadRecord::new(BadReason::NotJson, format!("the body is not the JSON that was expected: {e}"))),
-        (Ok(()), None) => Ok(()),
-    }
-}
-
-struct Members<'r, F> {
-    each: F,
-    refused: &'r mut Option<BadRecord>,
-}
-
-impl<'a, F: FnMut(Cow<'a, str>, &'a str) -> Result<(), BadRecord>> Visitor<'a> for Members<'_, F> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'a>>(mut self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key_seed(Key)? {
-            let value: &'a RawValue = map.next_value()?;
-            if let Err(bad) = (self.each)(key, value.get()) {
-                *self.refused = Some(bad);
-                return Err(A::Error::custom("refused"));
+pub(super) fn each_element<'a>(array: &'a str, mut each: impl FnMut(&'a str) -> Result<(), BadRecord>) -> Result<(), BadRecord> {
+    let mut scanner = Scanner::new(array);
+    scanner.expect(b'[', "an array")?;
+    if !scanner.passes(b']') {
+        loop {
+            each(scanner.value()?)?;
+            if !scanner.passes(b',') {
+                break;
             }
         }
-        Ok(())
+        scanner.expect(b']', "`,` or `]`")?;
     }
+    Ok(scanner.end()?)
 }
 
-struct Elements<'r, F> {
-    each: F,
-    refused: &'r mut Option<BadRecord>,
+fn unescaped(quoted: &str) -> Result<Cow<'static, str>, BadRecord> {
+    serde_json::from_str::<String>(quoted)
+        .map(Cow::Owned)
+        .map_err(|e| BadRecord::new(BadReason::NotJson, format!("a member's name that is not the JSON expected: {e}")))
 }
 
-impl<'a, F: FnMut(&'a str) -> Result<(), BadRecord>> Visitor<'a> for Elements<'_, F> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array")
-    }
-
-    fn visit_seq<A: SeqAccess<'a>>(mut self, mut seq: A) -> Result<(), A::Error> {
-        while let Some(element) = seq.next_element::<&'a RawValue>()? {
-            if let Err(bad) = (self.each)(element.get()) {
-                *self.refused = Some(bad);
-                return Err(A::Error::custom("refused"));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A member's name, borrowed unless it is escaped.
-struct Key;
-
-impl<'a> DeserializeSeed<'a> for Key {
-    type Value = Cow<'a, str>;
-
-    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'a> Visitor<'a> for Key {
-    type Value = Cow<'a, str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a member name")
-    }
-    fn visit_borrowed_str<E: Error>(self, text: &'a str) -> Result<Self::Value, E> {
-        Ok(Cow::Borrowed(text))
-    }
-    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(text.to_owned()))
+impl From<NotJson> for BadRecord {
+    fn from(NotJson { wanted, at }: NotJson) -> Self {
+        Self::new(BadReason::NotJson, format!("the body is not the JSON that was expected: byte {at} should be {wanted}"))
     }
 }
 
@@ -206,6 +156,142 @@ pub(super) fn push_compact(out: &mut String, json: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use serde_json::value::RawValue;
+
+    /// What `serde_json` says of the same text, members and elements apart.
+    fn peer(text: &str) -> Option<Vec<String>> {
+        if text.trim_start().starts_with('[') {
+            let elements: Vec<Box<RawValue>> = serde_json::from_str(text).ok()?;
+            return Some(elements.iter().map(|raw| raw.get().to_owned()).collect());
+        }
+        struct Members(Vec<String>);
+        impl<'de> serde::Deserialize<'de> for Members {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Visit;
+                impl<'de> serde::de::Visitor<'de> for Visit {
+                    type Value = Members;
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str("an object")
+                    }
+                    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                        let mut members = Vec::new();
+                        while let Some((name, raw)) = map.next_entry::<String, Box<RawValue>>()? {
+                            members.push(format!("{name}={}", raw.get()));
+                        }
+                        Ok(Members(members))
+                    }
+                }
+                deserializer.deserialize_map(Visit)
+            }
+        }
+        serde_json::from_str::<Members>(text).ok().map(|members| members.0)
+    }
+
+    fn ours(text: &str) -> Option<Vec<String>> {
+        let mut seen = Vec::new();
+        let read = if text.trim_start().starts_with('[') {
+            each_element(text, |raw| {
+                seen.push(raw.to_owned());
+                Ok(())
+            })
+        } else {
+            each_member(text, |name, raw| {
+                seen.push(format!("{name}={raw}"));
+                Ok(())
+            })
+        };
+        read.ok().map(|()| seen)
+    }
+
+    /// Pieces that JSON is made of, and some that spoil it.
+    fn piece() -> impl Strategy<Value = String> {
+        let fixed = prop::sample::select(vec![
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            "\"",
+            "\\",
+            "\\u00e9",
+            "\\ud83d",
+            "\\n",
+            "\\x",
+            " ",
+            "\n",
+            "\u{1}",
+            "null",
+            "true",
+            "fals",
+            "0",
+            "-",
+            "-0",
+            "01",
+            "1.5",
+            "1.",
+            "1e9",
+            "1e",
+            "E+",
+            "\"a\":",
+            "\"a\":1,",
+            "\"\":[]",
+            "{}",
+            "[]",
+            "[1,2]",
+            "门店",
+            "\u{7f}",
+            "\"text of many bytes\"",
+        ]);
+        prop_oneof![8 => fixed.prop_map(str::to_owned), 1 => any::<String>()]
+    }
+
+    proptest! {
+        /// Goal: the scanner takes and splits exactly what `serde_json` does. Method: pieces of JSON in any order, in a
+        /// frame that makes about half of them valid.
+        #[test]
+        fn any_text_reads_as_the_peer_reads_it(pieces in prop::collection::vec(piece(), 0..12), frame in 0..4) {
+            let inner = pieces.concat();
+            let text = match frame {
+                0 => format!("{{\"m\":{inner}}}"),
+                1 => format!("[{inner}]"),
+                2 => format!("{{\"m\":\"{inner}\"}}"),
+                _ => format!(" {inner} "),
+            };
+            prop_assert_eq!(ours(&text), peer(&text), "{:?}", text);
+        }
+
+        /// Goal: the same for real values. Method: random trees, written compact and pretty, one byte cut out or none.
+        #[test]
+        fn any_tree_reads_as_the_peer_reads_it(tree in tree(), pretty: bool, cut in prop::option::of(any::<prop::sample::Index>())) {
+            let mut text = if pretty { serde_json::to_string_pretty(&tree) } else { serde_json::to_string(&tree) }.unwrap();
+            if let Some(cut) = cut {
+                let at = cut.index(text.len());
+                if text.is_char_boundary(at) {
+                    text.remove(at);
+                }
+            }
+            prop_assert_eq!(ours(&text), peer(&text), "{:?}", text);
+        }
+    }
+
+    fn tree() -> impl Strategy<Value = serde_json::Value> {
+        use serde_json::Value;
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 40, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                prop::collection::vec((any::<String>(), inner), 0..6).prop_map(|m| Value::Object(m.into_iter().collect())),
+            ]
+        })
+    }
 
     /// Goal: nothing of a value is lost or rounded. Method: one row per kind of JSON value.
     #[test]

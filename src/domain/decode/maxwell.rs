@@ -34,7 +34,7 @@ pub(super) fn decode<'a>(body: &Body<'a>, context: &Context<'a>) -> Result<Decod
         object(body.data, "data")?.ok_or_else(|| BadRecord::new(BadReason::Malformed, format!("`{kind}` without `data`")))?;
     let old = object(body.old, "old")?;
     let Some(id) = context.schema.find(&db, &table) else { return Ok(Decoded::Ignored(Ignored::UnknownTable)) };
-    let mut columns = Columns::new(context.schema.table(id), Wire::Maxwell, Vec::new());
+    let mut columns = Columns::new(id, Wire::Maxwell, Vec::new(), context);
     let mut row = columns.image(data)?;
     let (before, after) = match (op, old) {
         (Op::Delete, _) => (Some(row), None),

@@ -16,6 +16,7 @@ use super::ids::Name;
 use super::record::Record;
 use super::schema::Schema;
 use body::{Body, Shape};
+pub use columns::Plans;
 use flate2::read::MultiGzDecoder;
 use smallvec::SmallVec;
 use std::borrow::Cow;
@@ -163,6 +164,7 @@ struct Context<'a> {
     record: &'a Record,
     settings: &'a DecodeSettings,
     schema: &'a Schema,
+    plans: &'a Plans,
 }
 
 impl Context<'_> {
@@ -177,12 +179,20 @@ impl Context<'_> {
 /// # Errors
 /// [`BadRecord`] for everything that C7 sends to the dead letters.
 pub fn decode(record: &Record, settings: &DecodeSettings, schema: &Schema) -> Result<Decoded, BadRecord> {
+    decode_by(record, settings, schema, &Plans::default())
+}
+
+/// As [`decode`], for a reader of many records: what it learns of columns is kept in `plans`, which belong to one schema.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_by(record: &Record, settings: &DecodeSettings, schema: &Schema, plans: &Plans) -> Result<Decoded, BadRecord> {
     let Some(value) = record.value.as_deref().filter(|v| !v.is_empty()) else {
         return Ok(Decoded::Ignored(Ignored::Tombstone));
     };
     let value = open(value, settings)?;
     let text = checked_text(&value, settings)?;
-    let context = Context { record, settings, schema };
+    let context = Context { record, settings, schema, plans };
     let body = Body::read(text)?;
     // A Debezium record with schemas on; a null payload is what its converter makes of a tombstone.
     if let Some(payload) = body.payload.filter(|_| body.members <= 2 && !body.unwrapped) {

@@ -3,6 +3,7 @@
 use super::{Running, say, until, widerow};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
 
 /// Goal: what is generated runs, and ends in the documents beside it. Method: every format, a run of the configuration that
 /// was written, and each sink's file against `expected.json`.
@@ -77,4 +78,31 @@ fn an_interrupted_demo_checks_its_documents() {
     // A folder that the user named is not emptied.
     let again = super::Said::of(&command.output().unwrap()).ends(4);
     again.err_has(&["holds a store already", "WIDEROW_DATA"]);
+}
+
+/// Goal: what a demo tells to try works as it is printed. Method: its own lines, read while it runs, each run as a command.
+#[test]
+fn what_a_demo_tells_to_try_works() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = widerow();
+    command.args(["demo", "--port", "0", "--rate", "2000/s"]).current_dir(dir.path());
+    let mut demo = Running::start(&mut command);
+    let told = BufReader::new(demo.0.stderr.take().unwrap());
+    let mut commands = Vec::new();
+    // The demo runs without end, so its lines end only with the last one that is waited for.
+    for line in told.lines() {
+        let line = line.unwrap();
+        if let Some((_, command)) = line.split_once(" --admin ") {
+            commands.push(format!("--admin {command}"));
+        }
+        if line.ends_with("actors sink") {
+            break;
+        }
+    }
+    assert_eq!(commands.len(), 5, "{commands:?}");
+    for command in &commands {
+        let args: Vec<&str> = command.split_whitespace().collect();
+        say(&args).ends(0);
+    }
+    demo.end().ends(0).out_has(&["documents checked"]);
 }
