@@ -304,10 +304,12 @@ fn chart(history: &[Rates]) -> Option<Chart> {
     }
     let records: Vec<f64> = history.iter().map(|r| r.records).collect();
     let documents: Vec<f64> = history.iter().map(|r| r.documents).collect();
+    // The picture grows from one minute to the whole, so that a young node shows more than a corner.
+    let places = history.len().clamp(60, HISTORY);
     let highest = records.iter().chain(&documents).copied().fold(1.0, f64::max);
     Some(Chart {
-        records: points(&records, HISTORY, highest),
-        documents: points(&documents, HISTORY, highest),
+        records: points(&records, places, highest),
+        documents: points(&documents, places, highest),
         highest: rate(highest),
     })
 }

@@ -142,7 +142,7 @@ pub const EN: Words = Words {
     superseded: "superseded",
     rejected: "rejected",
     skipped: "skipped",
-    history: "Last 5 minutes, per second",
+    history: "The last minutes, per second",
     history_empty: "The first figures come after two seconds.",
     health: "Dependencies",
     lanes: "Lanes",
