@@ -15,6 +15,8 @@ mod bounds;
 mod cli;
 /// Jobs, runs and lost answers around one row.
 mod delivery;
+/// What the documents show.
+mod documents;
 /// Told to stop: in order, within a deadline, saying what was left.
 mod drain;
 /// Worked cases: straight, crashed at every step, with panics at every step.
