@@ -39,7 +39,8 @@ fn main() {
             let Ok(Decoded::Changes(changes)) = decode_by(record, &decoding, &settings.schema, &plans) else {
                 panic!("not decoded")
             };
-            let origin = Origin { partition: record.partition, partitions: 4, epoch: Epoch(0), offset: record.offset };
+            let origin =
+                Origin { partition: record.partition, partitions: 4, epoch: Epoch(0), offset: record.offset, logged: None };
             assert!(black_box(route(changes, &origin, &routing, &settings.schema)).is_ok());
         }
     });

@@ -68,6 +68,7 @@ fn change(row: RowId, image: &Image, round: i64) -> RowChange {
         keys: Image::default(),
         touched: Touched::default(),
         at: None,
+        logged: None,
     }
 }
 

@@ -78,7 +78,7 @@ impl EntityActor {
 
     fn offer(&self, batch: Batch<Ticket>) {
         if !batch.is_empty() {
-            self.setup.offerer.send(OfferJobs { offers: batch.offers, tickets: batch.tickets });
+            self.setup.offerer.send(OfferJobs { offers: batch.offers, written: (self.setup.clock)(), tickets: batch.tickets });
         }
     }
 

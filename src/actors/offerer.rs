@@ -8,15 +8,17 @@ use super::backoff::Backoff;
 use crate::domain::fault::{Advice, Fault};
 use crate::domain::ids::{Millis, Name};
 use crate::domain::job::{Offer, Offered};
+use crate::domain::steps::{self, Step};
 use crate::messages::control::{Drain, Stop};
 use crate::messages::observe::{ActorKind, ActorState, Observation, Observe};
 use crate::messages::offer::OfferJobs;
 use crate::messages::ticket::Ticket;
 use crate::ports::queue::JobQueue;
-use crate::telemetry::{JobOutcome, LineMeters, WaitingFor};
+use crate::telemetry::{JobOutcome, LineMeters, Stage, WaitingFor};
 use actix::prelude::*;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 pub struct OffererSetup {
@@ -66,6 +68,7 @@ impl OffererActor {
         }
         let batch: Vec<_> = self.waiting.drain(..self.waiting.len().min(BATCH_ROWS_MAX)).collect();
         self.in_flight = batch.len();
+        self.last_progress = (self.setup.clock)();
         let offers: Vec<Offer> = batch.iter().flat_map(|m| m.offers.iter().cloned()).collect();
         let queue = Arc::clone(&self.setup.queue);
         let offering = async move {
@@ -87,6 +90,7 @@ impl OffererActor {
     }
 
     fn accepted(&mut self, batch: Vec<OfferJobs>, lines: &[Name], offered: &[Offered]) {
+        steps::reached(Step::JobsAccepted);
         self.backoff.reset();
         self.handled += offered.len() as u64;
         for (line, offered) in lines.iter().zip(offered) {
@@ -99,7 +103,26 @@ impl OffererActor {
                 meters.jobs(outcome, 1);
             }
         }
+        self.measure(&batch);
         Ticket::settle(batch.into_iter().flat_map(|m| m.tickets));
+    }
+
+    /// Stage delays of one job per line and batch: a sample, so that measuring costs nothing per event.
+    fn measure(&self, batch: &[OfferJobs]) {
+        let now = self.last_progress;
+        let span = |from: Millis, to: Millis| Duration::from_millis(to.since(from) as u64);
+        for meters in self.setup.meters.values() {
+            let of_line = |m: &OfferJobs| m.offers.iter().position(|o| o.key.line == meters.line()).map(|at| (m.written, at));
+            let Some((message, (written, at))) = batch.iter().find_map(|m| Some((m, of_line(m)?))) else { continue };
+            let load = &message.offers[at].load;
+            if let (Some(oldest), Some(logged)) = (load.oldest, load.logged) {
+                meters.stage(Stage::BinlogToLog, span(oldest, logged));
+            }
+            if let Some(logged) = load.logged {
+                meters.stage(Stage::LogToRow, span(logged, written));
+            }
+            meters.stage(Stage::RowToJob, span(written, now));
+        }
     }
 
     fn refused(&mut self, batch: Vec<OfferJobs>, fault: Fault, ctx: &mut Context<Self>) {

@@ -74,7 +74,7 @@ pub trait CommitBoard: Send + Sync {
 pub struct PartitionLife {
     pub partition: Partition,
     pub generation: Generation,
-    /// Deliveries of other readings are not for this generation.
+    /// Deliveries of readings below this one are not for this generation.
     pub reading: Generation,
     pub start: NextOffset,
     pub partitions: u32,
@@ -226,6 +226,7 @@ impl PartitionActor {
             partitions: self.life.partitions,
             epoch: self.life.epoch,
             offset: record.offset,
+            logged: record.timestamp,
         };
         route::route(changes, &origin, &self.setup.route, &self.setup.schema)
     }
@@ -363,7 +364,7 @@ impl Handler<Continue> for PartitionActor {
 impl Handler<TakeRecords> for PartitionActor {
     type Result = ();
     fn handle(&mut self, message: TakeRecords, ctx: &mut Self::Context) {
-        if message.delivery.reading != self.life.reading {
+        if message.delivery.reading < self.life.reading {
             return;
         }
         let records = message.delivery.records;
@@ -379,7 +380,7 @@ impl Handler<TakeRecords> for PartitionActor {
 impl Handler<SourceEnded> for PartitionActor {
     type Result = ();
     fn handle(&mut self, message: SourceEnded, _: &mut Self::Context) {
-        self.ended |= message.reading == self.life.reading;
+        self.ended |= message.reading >= self.life.reading;
     }
 }
 

@@ -117,6 +117,7 @@ impl SinkActor {
             return ctx.notify(Next);
         }
         self.in_flight = batch.jobs.len() as u64;
+        self.last_progress = (self.setup.clock)();
         let setup = Arc::clone(&self.setup);
         let running = async move { deliver(&setup, batch).await };
         let ran = running.into_actor(self).map(|ran, act, ctx| {

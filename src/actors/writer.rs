@@ -8,6 +8,7 @@ use super::BATCH_ROWS_MAX;
 use super::backoff::Backoff;
 use crate::domain::fault::{Advice, Fault};
 use crate::domain::ids::Millis;
+use crate::domain::steps::{self, Step};
 use crate::messages::control::{Drain, Stop};
 use crate::messages::observe::{ActorKind, ActorState, Observation, Observe};
 use crate::messages::write::{WriteReply, WriteRow};
@@ -67,6 +68,7 @@ impl WriterActor {
         let batch = self.waiting.len().min(BATCH_ROWS_MAX);
         let (writes, replies): (Vec<_>, Vec<_>) = self.waiting.drain(..batch).unzip();
         self.in_flight = writes.len();
+        self.last_progress = (self.setup.clock)();
         let store = Arc::clone(&self.setup.rows);
         let started = std::time::Instant::now();
         let writing = async move {
@@ -90,6 +92,9 @@ impl WriterActor {
     ) {
         self.in_flight = 0;
         self.last_progress = (self.setup.clock)();
+        if outcomes.iter().any(Result::is_ok) {
+            steps::reached(Step::RowWritten);
+        }
         let mut again = VecDeque::new();
         let (mut rows, mut cells) = (0, 0);
         for ((write, reply), outcome) in writes.into_iter().zip(replies).zip(outcomes) {

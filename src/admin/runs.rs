@@ -3,8 +3,10 @@
 //! Both go through the wide rows in key order, page by page, remember where they are, and may be paused, cancelled and
 //! resumed. A rebuild offers jobs, never documents, so live changes go on meanwhile and win.
 
-use crate::domain::fault::{Fault, FaultKind};
-use crate::domain::ids::{Millis, Name, RowKey, Stamp};
+use super::answers::{Code, Office, Problem};
+use super::mapping;
+use crate::domain::fault::Fault;
+use crate::domain::ids::{Millis, Name, RowKey};
 use crate::domain::job::{JobKey, Lane, Load, Offer};
 use crate::domain::row::Purged;
 use crate::ports::ledger::Ledger;
@@ -16,6 +18,8 @@ use std::time::Duration;
 
 /// Rows looked at in one step.
 const PAGE_ROWS: usize = 500;
+/// Pages that a run of a given rate takes.
+const PAGES_PER_SECOND: f64 = 10.0;
 /// While a lane is this full, a rebuild waits: live changes come first.
 const LANE_WAIT: Duration = Duration::from_millis(250);
 
@@ -41,6 +45,9 @@ impl Run {
     pub fn is_paused(&self) -> bool {
         self.paused.load(Ordering::Relaxed)
     }
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
     /// The next row key it will look at.
     pub fn at(&self) -> Option<RowKey> {
         self.at.lock().unwrap_or_else(|e| e.into_inner()).clone()
@@ -48,10 +55,10 @@ impl Run {
 
     async fn step(&self, at: Option<&RowKey>) -> bool {
         *self.at.lock().unwrap_or_else(|e| e.into_inner()) = at.cloned();
-        while self.is_paused() && !self.cancelled.load(Ordering::Relaxed) {
+        while self.is_paused() && !self.is_cancelled() {
             tokio::time::sleep(LANE_WAIT).await;
         }
-        !self.cancelled.load(Ordering::Relaxed)
+        !self.is_cancelled()
     }
 }
 
@@ -69,6 +76,8 @@ pub struct RebuildPlan {
     /// A lane holding this many jobs makes the rebuild wait, rather than spill (J9).
     pub pending_max: u64,
     pub dry: bool,
+    /// What the ledger notes once a rebuild of the whole range has ended (`mapping`).
+    pub mapping: String,
 }
 
 /// R5: offers a job for every row of the kind in the range. Resumes where an unfinished one of the same range was left.
@@ -89,12 +98,15 @@ pub async fn rebuild(
         plan.to.as_ref().map_or("", RowKey::as_str)
     );
     let resumed = if plan.dry { None } else { ledger.note(&note).await? };
-    let mut next = resumed.map(|key| RowKey::new(&key)).or_else(|| plan.from.clone());
+    // A run that met a fault and is called again goes on where it was.
+    let mut next = run.at().or_else(|| resumed.map(|key| RowKey::new(&key))).or_else(|| plan.from.clone());
+    // A slow run takes small pages, so that it hears a pause or a cancel soon.
+    let page_rows = plan.rate.map_or(PAGE_ROWS, |rate| ((rate / PAGES_PER_SECOND).ceil() as usize).clamp(1, PAGE_ROWS));
     loop {
         if !run.step(next.as_ref()).await {
             return Ok(());
         }
-        let page = rows.scan(plan.kind, next.clone(), plan.to.clone(), PAGE_ROWS).await?;
+        let page = rows.scan(plan.kind, next.clone(), plan.to.clone(), page_rows).await?;
         let count = page.rows.len() as u64;
         if !plan.dry && count > 0 {
             wait_for_room(plan, queue, run).await?;
@@ -109,7 +121,11 @@ pub async fn rebuild(
         run.done.fetch_add(count, Ordering::Relaxed);
         next = page.next;
         if !plan.dry {
-            ledger.set_notes(vec![(note.clone(), next.as_ref().map(|key| key.as_str().to_owned()))]).await?;
+            let mut notes = vec![(note.clone(), next.as_ref().map(|key| key.as_str().to_owned()))];
+            if next.is_none() && plan.from.is_none() && plan.to.is_none() {
+                notes.push((mapping::note_of(plan.line), Some(plan.mapping.clone())));
+            }
+            ledger.set_notes(notes).await?;
         }
         if next.is_none() {
             return Ok(());
@@ -124,7 +140,7 @@ async fn wait_for_room(plan: &RebuildPlan, queue: &dyn JobQueue, run: &Run) -> R
     loop {
         let lanes = queue.counts(plan.line).await?;
         let waiting = lanes.get(usize::from(plan.lane.0)).map_or(0, |lane| lane.waiting);
-        if waiting + PAGE_ROWS as u64 <= plan.pending_max.max(PAGE_ROWS as u64) || run.cancelled.load(Ordering::Relaxed) {
+        if waiting + PAGE_ROWS as u64 <= plan.pending_max.max(PAGE_ROWS as u64) || run.is_cancelled() {
             return Ok(());
         }
         tokio::time::sleep(LANE_WAIT).await;
@@ -143,10 +159,9 @@ pub async fn purge(
     rows: &dyn RowStore,
     run: &Arc<Run>,
 ) -> Result<Purged, Fault> {
-    // Marks name a partition's offset, not a time; they go with the horizon only through the tombstones they stand with.
-    let horizon = Horizon { written_before, marks_below: Stamp(i64::MIN) };
+    let horizon = Horizon { written_before };
     let mut all = Purged::default();
-    let mut next = None;
+    let mut next = run.at();
     loop {
         if !run.step(next.as_ref()).await {
             return Ok(all);
@@ -154,7 +169,7 @@ pub async fn purge(
         let page = rows.scan(kind.name, next, None, PAGE_ROWS).await?;
         for mut stored in page.rows {
             run.rows.fetch_add(1, Ordering::Relaxed);
-            let would = stored.content.purge(horizon.written_before, horizon.marks_below, kind.version);
+            let would = stored.content.purge(horizon.written_before, kind.version);
             if would.is_nothing() {
                 continue;
             }
@@ -172,7 +187,44 @@ pub async fn purge(
     }
 }
 
-/// A line the configuration does not have.
-pub fn no_such_line(line: &str) -> Fault {
-    Fault::new(FaultKind::Rejected, "rebuild", format!("no line is called `{line}`"))
+/// What a rebuild is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct RebuildWish {
+    pub from: Option<String>,
+    pub to: Option<String>,
+    /// Rows per second at most.
+    pub rate: Option<f64>,
+    pub dry: bool,
+}
+
+impl Office {
+    /// R5: the plan of a line's rebuild: on the least urgent lane, filling it to half of its bound (J9).
+    ///
+    /// # Errors
+    /// No such line, a rate that is none.
+    pub fn rebuild_plan(&self, line: &str, wish: RebuildWish) -> Result<RebuildPlan, Problem> {
+        let settings = self.line_settings(line)?;
+        let line = &settings.line;
+        if wish.rate.is_some_and(|rate| !rate.is_finite() || rate <= 0.0) {
+            return Err(Problem::new(Code::BadRequest, "the rate is no number above 0").help("rows per second, such as 500"));
+        }
+        let queue = &self.settings.queue;
+        Ok(RebuildPlan {
+            line: line.name,
+            kind: line.kind,
+            from: wish.from.as_deref().map(RowKey::new),
+            to: wish.to.as_deref().map(RowKey::new),
+            rate: wish.rate,
+            lane: Lane(queue.lanes.len().saturating_sub(1).min(usize::from(u8::MAX)) as u8),
+            pending_max: (queue.max_pending / 2) as u64,
+            dry: wish.dry,
+            mapping: mapping::fingerprint(settings),
+        })
+    }
+
+    /// M5: tombstones written before this may go.
+    pub fn purge_before(&self) -> Millis {
+        let horizon = i64::try_from(self.settings.purge_horizon.as_millis()).unwrap_or(i64::MAX);
+        Millis(self.now().0.saturating_sub(horizon))
+    }
 }

@@ -48,9 +48,10 @@ pub struct Global {
     /// The node's admin token, where it asks for one.
     #[arg(long, global = true, value_name = "TOKEN", env = "WIDEROW_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
-    /// Log level, or a list such as info,widerow::io=debug. The log goes to standard error.
-    #[arg(long, global = true, value_name = "LEVEL", default_value = "info", env = "WIDEROW_LOG", hide_env_values = true)]
-    pub log: String,
+    /// Log level, or a list such as info,widerow::io=debug; else info for `run` and warn for the others. The log goes to
+    /// standard error.
+    #[arg(long, global = true, value_name = "LEVEL", env = "WIDEROW_LOG", hide_env_values = true)]
+    pub log: Option<String>,
     /// How log lines look; auto is text on a terminal and JSON otherwise.
     #[arg(long, global = true, value_enum, default_value_t, env = "WIDEROW_LOG_FORMAT", hide_env_values = true)]
     pub log_format: LogFormatArg,
@@ -124,6 +125,14 @@ pub enum Verb {
     Completion(Completion),
     /// Print the version.
     Version,
+}
+
+impl Cli {
+    /// The log level asked for, or the verb's own: who runs a node reads its log, who asks a question reads the answer.
+    pub fn log_level(&self) -> &str {
+        let own = if matches!(self.verb, Verb::Run(_)) { "info" } else { "warn" };
+        self.global.log.as_deref().unwrap_or(own)
+    }
 }
 
 const RUN_EXAMPLES: &str = "EXAMPLES:
@@ -408,7 +417,7 @@ pub struct Generate {
     pub events: u64,
     #[arg(long, value_enum, default_value_t)]
     pub format: FormatArg,
-    /// Folder for records.jsonl and one expected-documents file per line; made when missing.
+    /// Folder for records.jsonl, expected.json and a config.yaml that runs them; made when missing.
     #[arg(long, value_name = "FOLDER")]
     pub out: PathBuf,
     /// Partitions per topic.

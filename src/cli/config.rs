@@ -1,7 +1,8 @@
 //! The verb `config`: the effective configuration, the reference of a key, the JSON Schema.
-//!
-//! Each function returns the text to print. Knows nothing of arguments or exit codes.
 
+use super::args::{Config, Global, Output};
+use super::exit::Exit;
+use super::{out, run};
 use crate::settings::{Loaded, reference};
 
 /// How `config show` prints.
@@ -12,6 +13,30 @@ pub enum Form {
     Json,
 }
 
+/// Runs the verb.
+pub fn run(args: &Config, global: &Global) -> Exit {
+    let text = match args {
+        Config::Show { origin, files } => {
+            let form = if global.output == Output::Json { Form::Json } else { Form::Yaml };
+            match run::load(&files.config) {
+                Ok(loaded) => show(&loaded, form, *origin),
+                Err(exit) => return exit,
+            }
+        }
+        Config::Explain { key } => match explain(key) {
+            Ok(text) if global.output == Output::Json => serde_json::json!({ "key": key, "text": text }).to_string(),
+            Ok(text) => text,
+            Err(error) => {
+                out::complain(error);
+                return Exit::Usage;
+            }
+        },
+        Config::Schema => schema(),
+    };
+    out::print(&text);
+    Exit::Fine
+}
+
 /// `config show`: every effective value, secrets starred. With `origin`, also where each came from.
 pub fn show(loaded: &Loaded, form: Form, origin: bool) -> String {
     match form {
@@ -19,7 +44,7 @@ pub fn show(loaded: &Loaded, form: Form, origin: bool) -> String {
         Form::Json => {
             let mut all = loaded.origin.json();
             let shown = if origin { all } else { all["config"].take() };
-            format!("{shown:#}\n")
+            format!("{shown}\n")
         }
     }
 }

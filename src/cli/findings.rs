@@ -24,10 +24,14 @@ pub fn text(findings: &[Finding], colour: bool) -> String {
 }
 
 /// All findings as one JSON object: `findings`, `errors`, `warnings`.
-pub fn json(findings: &[Finding]) -> String {
+pub fn value(findings: &[Finding]) -> serde_json::Value {
     let errors = findings.iter().filter(|f| f.is_error()).count();
-    let all = serde_json::json!({ "findings": findings, "errors": errors, "warnings": findings.len() - errors });
-    format!("{all:#}\n")
+    serde_json::json!({ "findings": findings, "errors": errors, "warnings": findings.len() - errors })
+}
+
+/// The same as text, one document.
+pub fn json(findings: &[Finding]) -> String {
+    format!("{}\n", value(findings))
 }
 
 fn block(finding: &Finding, colour: bool, out: &mut String) {

@@ -1,11 +1,31 @@
 //! The command line: what a user types, and what the process says when it ends.
 
+pub mod actors;
 pub mod args;
+mod ask;
+pub mod check;
+pub mod completion;
 pub mod config;
+pub mod dead_letter;
+pub mod demo;
+pub mod doc;
 pub mod exit;
 pub mod findings;
+mod follow;
+pub mod generate;
+pub mod job;
+pub mod lanes;
+mod offline;
+mod out;
+pub mod partitions;
+mod progress;
+pub mod purge;
+pub mod rebuild;
+pub mod row;
 pub mod run;
+mod table;
 mod values;
+pub mod version;
 
 use std::io::Write;
 

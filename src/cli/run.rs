@@ -3,9 +3,10 @@
 use super::args::Run;
 use super::exit::Exit;
 use super::findings;
+use crate::admin::mapping;
 use crate::domain::fault::{Advice, Fault};
 use crate::ports::Doors;
-use crate::settings::{self, Loaded, Settings};
+use crate::settings::{self, Loaded, Origin, Settings};
 use crate::supervisor::wiring::{self, RunMode};
 use crate::supervisor::{Drained, Engine, IdleState, block_on};
 use crate::telemetry::Totals;
@@ -38,7 +39,7 @@ pub fn load(files: &[PathBuf]) -> Result<Loaded, Exit> {
     }
 }
 
-fn print_findings(found: &[settings::Finding]) {
+pub(super) fn print_findings(found: &[settings::Finding]) {
     if !found.is_empty() {
         let colour = std::io::stderr().is_terminal();
         let _ = writeln!(std::io::stderr(), "{}", findings::text(found, colour));
@@ -77,6 +78,7 @@ pub async fn node<G>(
     with: impl AsyncFnOnce(&Engine, &Arc<Settings>) -> Result<G, Fault>,
 ) -> Result<(Exit, Drained), Fault> {
     wiring::check_fingerprints(&*doors.rows, &settings.schema, &settings).await?;
+    mapping::at_start(&settings.lines, &*doors.rows, &*doors.ledger).await?;
     let parts = wiring::parts(&settings, doors, mode)?;
     let mut signals = Signals::new()?;
     let engine = Engine::start(Arc::clone(&settings), parts, Arc::clone(&totals), wiring::clock);
@@ -126,6 +128,9 @@ async fn wait(engine: &Engine, until: Until, signals: &mut Signals, progress: &P
         if until.after.is_some_and(|after| begun.elapsed() >= after) {
             return End::TimeUp;
         }
+        if !engine.is_alive() {
+            return End::Stopped("the supervisor is gone: a fault of widerow itself, its message stands above".to_owned());
+        }
         if !until.idle {
             continue;
         }
@@ -139,19 +144,24 @@ async fn wait(engine: &Engine, until: Until, signals: &mut Signals, progress: &P
     }
 }
 
-/// Runs the verb.
-pub fn run<G>(args: &Run, with: impl AsyncFnOnce(&Engine, &Arc<Settings>) -> Result<G, Fault>) -> Exit {
+/// Runs the verb. `with` starts the admin endpoint, which also shows where each setting came from.
+pub fn run<G>(args: &Run, with: impl AsyncFnOnce(&Engine, &Arc<Settings>, Origin) -> Result<G, Fault>) -> Exit {
     let loaded = match load(&args.files.config) {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
-    let settings = Arc::new(loaded.settings);
+    let (settings, origin) = (Arc::new(loaded.settings), loaded.origin);
     let mode = RunMode { from_start: args.from_start || args.dry_run };
     let until = Until { idle: args.until_idle, after: None };
     let totals = Arc::new(Totals::default());
     let ended = block_on(async {
         let doors = if args.dry_run { wiring::open_dry(&settings) } else { wiring::open(&settings)? };
-        node(Arc::clone(&settings), doors, mode, until, Arc::clone(&totals), with).await
+        // A dry run beside the node itself must neither take its address nor leave a trace.
+        let admin = async |engine: &Engine, settings: &Arc<Settings>| match args.dry_run {
+            true => Ok(None),
+            false => with(engine, settings, origin).await.map(Some),
+        };
+        node(Arc::clone(&settings), doors, mode, until, Arc::clone(&totals), admin).await
     });
     match ended {
         Ok((exit, _)) => {

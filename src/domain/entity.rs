@@ -282,7 +282,8 @@ impl<T> Batch<T> {
         self.tickets.push(ticket);
         for line in lines {
             let Some(wanted) = line.wants(&change.touched) else { continue };
-            let load = Load { oldest: change.at, newest: change.at, types: wanted.types, ..Load::default() };
+            let load =
+                Load { oldest: change.at, newest: change.at, logged: change.logged, types: wanted.types, ..Load::default() };
             let key = JobKey { line: line.name, row: change.row.key.clone() };
             self.offer(Offer { key, lane: wanted.lane, load });
         }

@@ -32,6 +32,8 @@ pub struct Load {
     /// Oldest and newest database time of the changes behind it, where a format tells them.
     pub oldest: Option<Millis>,
     pub newest: Option<Millis>,
+    /// The log's own time of the oldest record behind it. For stage delays on the way to the queue; not kept there.
+    pub logged: Option<Millis>,
     /// Named change types, in no order, each once.
     pub types: SmallVec<[Name; 2]>,
     /// K5: the write may not be skipped.
@@ -49,6 +51,10 @@ impl Load {
             (a, b) => a.or(b),
         };
         self.newest = self.newest.max(other.newest);
+        self.logged = match (self.logged, other.logged) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
         self.must_write |= other.must_write;
         self.run_late |= other.run_late;
         for name in &other.types {

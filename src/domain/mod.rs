@@ -11,6 +11,7 @@ pub mod health;
 pub mod ids;
 pub mod job;
 pub mod line;
+pub mod mark;
 pub mod merge;
 pub mod quick;
 pub mod record;

@@ -23,8 +23,10 @@ pub struct Retrial {
 impl Retrial {
     /// Tickets failed while `highest` was the last record taken.
     pub fn failed(&mut self, failed: &[RecordOffset], highest: Option<RecordOffset>, cause: &str) {
-        match (self.is_alone(), failed) {
-            (true, [record]) => {
+        // A record's parts fail one by one: several verdicts on one record are one failure of it.
+        let one = failed.first().filter(|first| failed.iter().all(|f| f == *first));
+        match one {
+            Some(record) if self.is_alone() => {
                 *self.alone.entry(*record).or_default() += 1;
                 self.causes.insert(*record, cause.to_owned());
             }
@@ -75,6 +77,9 @@ mod tests {
             retrial.failed(&[poison], Some(poison), "boom alone");
         }
         assert_eq!(retrial.condemned(poison), Some("boom alone"));
+        let (other, several) = (RecordOffset(9), [RecordOffset(9); 3]);
+        (0..FAILS_ALONE_MAX).for_each(|_| retrial.failed(&several, Some(other), "three parts of one record"));
+        assert_eq!(retrial.condemned(other), Some("three parts of one record"));
         retrial.passed(NextOffset(12));
         assert!(retrial.is_alone(), "record 12 belongs to the range");
         retrial.passed(NextOffset(13));

@@ -7,7 +7,7 @@ use super::change::{Change, Image, Op, Snapshot, Value};
 use super::decode::{BadReason, BadRecord};
 use super::ids::{Epoch, Millis, Name, Partition, RowId, RowKey, Stamp};
 use super::quick::QuickMap;
-use super::row::{PartId, child_key};
+use super::row::{PartId, child_key, moved_mark};
 use super::schema::{KindTable, RowKind, Schema};
 use smallvec::SmallVec;
 use std::collections::hash_map::Entry;
@@ -46,6 +46,8 @@ pub struct Origin {
     pub partitions: u32,
     pub epoch: Epoch,
     pub offset: i64,
+    /// The log's own time of the record.
+    pub logged: Option<Millis>,
 }
 
 /// One change of one entity.
@@ -59,6 +61,8 @@ pub struct RowChange {
     pub keys: Image,
     pub touched: Touched,
     pub at: Option<Millis>,
+    /// The log's own time of the record, for stage delays.
+    pub logged: Option<Millis>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -147,7 +151,7 @@ impl Target<'_> {
                 BadRecord::new(BadReason::Malformed, "a delete without the deleted row: neither before nor after image")
             })?;
             let stamp = stamp_of(&change, before, origin, settings)?;
-            emit(self.delete(self.place(before)?, stamp, &change, Effect::Delete));
+            emit(RowChange { logged: origin.logged, ..self.delete(self.place(before)?, stamp, &change, Effect::Delete) });
             return Ok(());
         };
         let stamp = stamp_of(&change, &after, origin, settings)?;
@@ -160,7 +164,7 @@ impl Target<'_> {
             if old.row != new.row || old.part != new.part {
                 moved = true;
                 let effect = self.leave(before, &after, origin, settings);
-                emit(self.delete(old, stamp, &change, effect));
+                emit(RowChange { logged: origin.logged, ..self.delete(old, stamp, &change, effect) });
             }
         }
         let insert = matches!(change.op, Op::Insert | Op::Snapshot(_));
@@ -173,14 +177,23 @@ impl Target<'_> {
             _ => touched.all = true,
         }
         let effect = Effect::Put { image: after, reborn: false };
-        emit(RowChange { row: new.row, part: new.part, stamp, effect, keys: new.keys, touched, at: change.at });
+        emit(RowChange {
+            row: new.row,
+            part: new.part,
+            stamp,
+            effect,
+            keys: new.keys,
+            touched,
+            at: change.at,
+            logged: origin.logged,
+        });
         Ok(())
     }
 
     fn delete(&self, place: Place, stamp: Stamp, change: &Change, effect: Effect) -> RowChange {
         let life = self.kind.is_root(self.index);
         let touched = Touched { table: Some(self.table.short), all: true, life, ..Touched::default() };
-        RowChange { row: place.row, part: place.part, stamp, effect, keys: place.keys, touched, at: change.at }
+        RowChange { row: place.row, part: place.part, stamp, effect, keys: place.keys, touched, at: change.at, logged: None }
     }
 
     fn key_differs(&self, before: &Image, after: &Image) -> bool {
@@ -198,7 +211,7 @@ impl Target<'_> {
             return Effect::Delete;
         }
         let key = child_key(self.table.id.iter().map(|c| before.get(*c).text().unwrap_or_default()));
-        let mark = format!("moved:{}:{key}:{}", self.table.short, origin.partition.number);
+        let mark = moved_mark(self.table.short, &key, origin.partition.number);
         Effect::MoveOut(Box::new(MoveOut { before: before.clone(), mark }))
     }
 

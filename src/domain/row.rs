@@ -314,14 +314,17 @@ impl WideRow {
         self.parts.is_empty() && self.marks.is_empty() && self.base == 0 && self.counter == 0
     }
 
-    /// M5 `purge`: removes what tombstones written before `horizon` cover, and those tombstones; marks older than the
-    /// horizon as well (C5). The base takes over what the weight loses, so the version rises (V3). Says what went.
-    pub fn purge(&mut self, horizon: Millis, mark_horizon: Stamp, kind: VersionKind) -> Purged {
+    /// M5 `purge`: removes what tombstones written before `horizon` cover, and those tombstones; with each the marks of
+    /// moves out of its table row, which were written in the same step and so are as old (C5). The base takes over what
+    /// the weight loses, so the version does not fall (V3). Says what went.
+    pub fn purge(&mut self, horizon: Millis, kind: VersionKind) -> Purged {
         let mut purged = Purged::default();
+        let mut marks_of = Vec::new();
         for part in &mut self.parts {
             let Some(tomb) = part.tombstone.filter(|t| t.written < horizon && !t.revoked) else { continue };
             let cells = part.cells.retain_above(tomb.stamp);
             part.tombstone = None;
+            marks_of.push(moved_mark(part.id.table, &part.id.child, ""));
             purged.cells += u64::from(cells);
             purged.tombstones += 1;
             if kind == VersionKind::Weight {
@@ -332,10 +335,15 @@ impl WideRow {
         }
         self.parts.retain(|p| p.tombstone.is_some() || !p.cells.is_empty());
         let before = self.marks.len();
-        self.marks.retain(|(_, stamp)| *stamp >= mark_horizon);
+        self.marks.retain(|(name, _)| !marks_of.iter().any(|mark| name.starts_with(mark.as_str())));
         purged.marks += (before - self.marks.len()) as u64;
         purged
     }
+}
+
+/// C5: the name of the mark that a row left its old key, by partition.
+pub fn moved_mark(table: Name, child: &str, partition: impl std::fmt::Display) -> String {
+    format!("moved:{table}:{child}:{partition}")
 }
 
 /// What a purge removed.

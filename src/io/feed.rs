@@ -4,6 +4,9 @@
 //! Keeps O4's half of the source: one unanswered delivery per partition and reading. A rewind forgets the delivery of the
 //! older reading, because the engine ignores it and may never answer. Knows nothing of files or shops.
 
+#[cfg(test)]
+pub(super) mod testing;
+
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{Generation, Partition};
 use crate::ports::source::{Delivery, Intake};

@@ -1,16 +1,18 @@
 //! Files of JSON lines: recorded events in (3-interfaces 3.3), documents out.
 //!
 //! `line` is the form of a recorded event, `scan` the pass over a file that must be trusted before it is read, `source`
-//! the source and what it commits, `reader` its reading thread, `sink` the documents.
+//! the source and what it commits, `reader` its reading thread, `survey` a look without a run, `sink` the documents.
 
 pub mod line;
 mod reader;
 mod scan;
 mod sink;
 mod source;
+mod survey;
 
 pub use sink::JsonlSink;
 pub use source::JsonlSource;
+pub use survey::Survey;
 
 use crate::domain::fault::{Fault, FaultKind};
 use std::io;

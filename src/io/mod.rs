@@ -2,7 +2,9 @@
 
 pub mod embedded;
 mod feed;
+pub mod generator;
 pub mod jobbook;
 pub mod jsonl;
 pub mod memory;
 pub mod print;
+mod rowmerge;

@@ -30,7 +30,7 @@ pub struct Observation {
     pub blocked: f64,
     pub restarts: u64,
     pub last_error: Option<String>,
-    /// When it last finished something, in ms since 1970.
+    /// When it last finished something, or took something in hand with nothing in hand before, in ms since 1970.
     pub last_progress: i64,
     /// What else this kind of actor knows of itself.
     pub partition: Option<PartitionView>,

@@ -1,6 +1,7 @@
 //! From an entity to the offerer.
 
 use super::ticket::Ticket;
+use crate::domain::ids::Millis;
 use crate::domain::job::Offer;
 use actix::dev::Message;
 
@@ -10,5 +11,7 @@ use actix::dev::Message;
 #[rtype(result = "()")]
 pub struct OfferJobs {
     pub offers: Vec<Offer>,
+    /// When the row store acknowledged what they are owed for.
+    pub written: Millis,
     pub tickets: Vec<Ticket>,
 }

@@ -49,6 +49,8 @@ pub struct LaneCount {
     pub buried: u64,
     /// First offer of the oldest job that waits in the lane.
     pub oldest: Option<Millis>,
+    /// First offer of the oldest job that is not finished, running and parked ones included: marks go no further (J11).
+    pub unfinished: Option<Millis>,
 }
 
 /// Where a listed job stands.

@@ -2,7 +2,7 @@
 
 use super::Answer;
 use crate::domain::fault::Fault;
-use crate::domain::ids::{Name, RowId, RowKey, RowVersion, Stamp};
+use crate::domain::ids::{Name, RowId, RowKey, RowVersion};
 use crate::domain::row::{Purged, WideRow};
 pub use crate::domain::write::{CheckedWrite, RowWrite};
 
@@ -67,8 +67,6 @@ pub trait RowStore: Send + Sync {
 pub struct Horizon {
     /// Tombstones written before this wall time.
     pub written_before: crate::domain::ids::Millis,
-    /// Marks below this stamp.
-    pub marks_below: Stamp,
 }
 
 /// The version a reader gives a row it read: `None` for a row never written.

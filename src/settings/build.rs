@@ -75,6 +75,7 @@ fn node(at: At<'_>, findings: &mut Findings) -> Node {
         entity_idle_max: at.get("entity_idle_max").duration(),
         in_flight_bytes_max: at.get("in_flight_bytes_max").size(),
         drain_deadline: at.get("drain_deadline").duration(),
+        silence_max: at.get("silence_max").duration(),
     }
 }
 

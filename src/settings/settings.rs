@@ -46,6 +46,8 @@ pub struct Node {
     pub in_flight_bytes_max: usize,
     /// How long a drain may take, all steps together.
     pub drain_deadline: Duration,
+    /// A thread, or an actor with work in hand, may be silent this long before it counts as stuck (4.4).
+    pub silence_max: Duration,
 }
 
 #[derive(Clone, Debug)]

@@ -120,6 +120,7 @@ pub const KEYS: &[Key] = &[
     key("node.entity_idle_max", Kind::Duration),
     key("node.in_flight_bytes_max", Kind::Size { min: MIB }),
     key("node.drain_deadline", Kind::Duration),
+    key("node.silence_max", Kind::Duration),
     key("sources", Kind::Named("source")),
     key("sources.*", Kind::Component(SOURCE)),
     key("sources.*.jsonl", MAP),

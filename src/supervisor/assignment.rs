@@ -49,13 +49,14 @@ impl PartitionSlot {
         }
     }
 
-    /// Starts the next generation: the first where the source begins, later ones at the frontier, after a rewind.
+    /// Starts the next generation: the first where the source begins, later ones at the frontier, with a rewind. The route
+    /// points to the new actor before the rewind, so that nothing of the new reading is delivered to nobody.
     pub fn start(&mut self, hall: &Hall, setup: Arc<PartitionSetup>, control: Option<&Arc<dyn SourceControl>>) {
         let partition = self.assigned.partition;
         self.generation = self.generation.next();
         let start = hall.board.settled(partition).unwrap_or(self.assigned.start);
-        if let Some(control) = control {
-            self.reading = control.rewind(partition, start);
+        if control.is_some() {
+            self.reading = self.reading.next();
             PartitionRewound { partition, generation: self.generation, to: start, why: &self.care.reason }.emit();
         } else {
             PartitionStarted { partition, generation: self.generation, start }.emit();
@@ -86,6 +87,9 @@ impl PartitionSlot {
         }
         hall.routes.point(partition, address.clone().recipient(), address.clone().recipient());
         self.address = Some(address);
+        if let Some(control) = control {
+            self.reading = control.rewind(partition, start).max(self.reading);
+        }
     }
 
     /// An operator wants a fresh try: what was counted against records is forgiven.

@@ -22,6 +22,8 @@ pub struct Care {
     /// An operator asked for this end: it is followed by a start.
     pub restart_asked: bool,
     policy: Policy,
+    /// This life's end was decided on; what else is said of it changes nothing.
+    over: bool,
 }
 
 /// Partitions fail again and again while a poison record is closed in on (O2), each time fast.
@@ -45,12 +47,14 @@ impl Care {
             last_words: LastWords::default(),
             restart_asked: false,
             policy,
+            over: false,
         }
     }
 
     /// A new life begins; its number.
     pub fn begin(&mut self, now: Millis) -> u64 {
         self.life += 1;
+        self.over = false;
         self.last_words = LastWords::default();
         self.enter(ActorState::Running, String::new(), now);
         self.life
@@ -68,11 +72,13 @@ impl Care {
         self.life.saturating_sub(1)
     }
 
-    /// Takes note of an end and says what follows; `None` for a word of an old life.
+    /// Takes note of an end and says what follows; `None` for a word of an old life, and for a second word of this one: who
+    /// was given up as stuck still ends some day.
     pub fn exited(&mut self, exited: &ActorExited, draining: bool, now: Millis) -> Option<Action> {
-        if exited.life != self.life {
+        if exited.life != self.life || self.over {
             return None;
         }
+        self.over = true;
         let asked = std::mem::take(&mut self.restart_asked);
         let action = match restart::decide(exited.exit, &self.history, now, &self.policy) {
             _ if draining => Action::Leave,

@@ -114,6 +114,7 @@ impl Supervisor {
             partitions: assigned.map_or(u32::MAX, |a| a.partitions),
             epoch: assigned.map_or(Epoch::default(), |a| a.epoch),
             offset: record.offset,
+            logged: record.timestamp,
         };
         let still_bad = |bad: decode::BadRecord| CommandError::StillBad(bad.to_string());
         let changes = match decode::decode(record, &setup.decode, &setup.schema).map_err(still_bad)? {

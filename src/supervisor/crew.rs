@@ -88,6 +88,16 @@ impl CrewSlot {
         });
     }
 
+    /// Points nobody to this place until it starts anew: what is sent meanwhile comes back, instead of lying in the mailbox of
+    /// a stuck thread.
+    pub fn unlink(&self) {
+        match &self.role {
+            Role::Writer(link) => link.clear(),
+            Role::Offerer(link) => link.clear(),
+            Role::Sink(_) => {}
+        }
+    }
+
     fn worker(&self) -> usize {
         match self.care.id {
             ActorId::Sink { worker, .. } => worker,

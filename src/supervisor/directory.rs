@@ -57,6 +57,7 @@ pub struct EntityDirectory {
     bounds: Bounds,
     lives: AtomicU64,
     bytes: AtomicUsize,
+    idle: AtomicUsize,
     pub counts: DirectoryCounts,
 }
 
@@ -71,6 +72,7 @@ impl EntityDirectory {
             bounds,
             lives: AtomicU64::new(0),
             bytes: AtomicUsize::new(0),
+            idle: AtomicUsize::new(0),
             counts: DirectoryCounts::default(),
         })
     }
@@ -96,10 +98,11 @@ impl EntityDirectory {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Live entities at rest, and at work.
+    /// Live entities at rest when last swept, and the others: looking costs nothing per entity.
     pub fn states(&self) -> (u64, u64) {
-        let idle = self.live.iter().filter(|e| e.pulse.is_idle()).count();
-        (idle as u64, (self.live.len() - idle.min(self.live.len())) as u64)
+        let live = self.live.len();
+        let idle = self.idle.load(Ordering::Relaxed).min(live);
+        (idle as u64, (live - idle) as u64)
     }
 
     /// One entity's pulse: whether it is at rest, bytes, messages sent to it, when it last worked.
@@ -120,11 +123,22 @@ impl EntityDirectory {
 
     /// Lets go what rested too long, or is too much. Called every second or so.
     pub fn sweep(&self, now: Millis) {
-        let held: usize = self.live.iter().map(|e| e.pulse.bytes()).sum();
+        let (mut held, mut idle) = (0, 0);
+        for live in &self.live {
+            held += live.pulse.bytes();
+            idle += usize::from(live.pulse.is_idle());
+        }
         self.bytes.store(held, Ordering::Relaxed);
+        self.idle.store(idle, Ordering::Relaxed);
         let over = held > self.bounds.bytes_max;
         let idle_max = self.bounds.idle_max.as_millis() as i64;
         self.sweep_where(|pulse| over || now.since(pulse.last()) > idle_max);
+        // A burst may have spawned more than could rest at the time, and nothing spawns after it.
+        let mut looks = 2 * self.live.len();
+        while self.live.len() > self.bounds.entities_max && looks > 0 {
+            self.look_at_next(|pulse| !pulse.take_recent());
+            looks -= 1;
+        }
     }
 
     fn sweep_where(&self, goes: impl Fn(&EntityPulse) -> bool) {

@@ -2,6 +2,7 @@
 
 use super::{Supervisor, commit};
 use crate::messages::control::{ActorId, Drain, DrainAll, Drained};
+use crate::messages::observe::Observation;
 use actix::prelude::*;
 use futures_util::future::join_all;
 use std::sync::Arc;
@@ -78,12 +79,20 @@ impl Supervisor {
         tracing::info!(step = name, "draining");
         let deadline = self.settings.node.drain_deadline.mul_f64(f64::from(share) / 100.0).max(Duration::from_millis(200));
         let running = self.step(step);
-        let stepped = async move { tokio::time::timeout(deadline, running).await };
+        let looking = self.observe_all();
+        let stepped = async move {
+            match tokio::time::timeout(deadline, running).await {
+                Ok(left) => Ok(left),
+                Err(_) if step == DrainStep::PartitionsEmpty => Err(open_records(&looking.await)),
+                Err(_) => Err(0),
+            }
+        };
         Box::pin(stepped.into_actor(self).then(move |ended, act: &mut Self, _| {
             match (step, ended) {
-                (_, Err(_)) => {
+                (_, Err(open)) => {
                     tracing::warn!(step = name, deadline_ms = deadline.as_millis() as u64, "drain step passed its deadline");
                     drained.late.push(name);
+                    drained.records += open;
                 }
                 (DrainStep::PartitionsEmpty, Ok(left)) => drained.records += left,
                 (DrainStep::Commit, Ok(left)) => drained.uncommitted += left,
@@ -92,6 +101,12 @@ impl Supervisor {
             act.drain_from(next + 1, drained)
         }))
     }
+}
+
+/// Records that partitions took and have not settled.
+fn open_records(seen: &[(ActorId, u64, Option<Observation>)]) -> u64 {
+    let seen = seen.iter().filter_map(|(.., seen)| seen.as_ref());
+    seen.filter_map(|seen| Some(seen.partition.as_ref()?.open_tickets + seen.depth)).sum()
 }
 
 impl Handler<DrainAll> for Supervisor {

@@ -20,7 +20,7 @@ use crate::messages::link::Link;
 use crate::messages::offer::OfferJobs;
 use crate::messages::write::WriteRow;
 use crate::ports::Doors;
-use crate::ports::ledger::Ledger;
+use crate::ports::ledger::{DeadLetter, Ledger};
 use crate::ports::sink::Sink;
 use crate::ports::source::Source;
 use crate::settings::{self, LineSettings, OnBadRecord, Settings};
@@ -118,6 +118,7 @@ impl Engine {
             crew,
             directory: its_directory,
             budget,
+            marks: super::marks::Marks::default(),
             started,
             draining: false,
             committing: false,
@@ -145,7 +146,8 @@ impl Engine {
         self.supervisor.clone().recipient()
     }
 
-    /// Whether finite sources are read to the end, every ticket settled and every job finished, buried or parked.
+    /// Whether finite sources are read to the end, every ticket settled and every job finished, buried or parked. A
+    /// partition that stopped is told of once the others are done.
     ///
     /// # Errors
     /// The queue cannot be asked, or the supervisor is gone.
@@ -155,10 +157,14 @@ impl Engine {
             return Ok(IdleState::Stopped(format!("source {source}: {why}")));
         }
         let mut busy = !picture.starting.is_empty();
+        let mut stopped = None;
         for actor in &picture.actors {
             match (&actor.partition, actor.state) {
                 (_, ActorState::Failed) => return Ok(IdleState::Stopped(format!("{}: {}", actor.id, actor.reason))),
-                (Some(_), ActorState::Stopped) => return Ok(IdleState::Stopped(format!("{}: {}", actor.id, actor.reason))),
+                (Some(view), ActorState::Stopped) => {
+                    stopped.get_or_insert_with(|| format!("{}: {}", actor.id, actor.reason));
+                    busy |= view.open_tickets > 0;
+                }
                 (Some(view), _) => busy |= !view.ended || view.open_tickets > 0 || actor.depth > 0,
                 // A partition between two lives has no picture of its own.
                 (None, state) => busy |= actor.id.starts_with("partition:") && state != ActorState::Stopped,
@@ -173,7 +179,24 @@ impl Engine {
                 return Ok(IdleState::Busy);
             }
         }
-        Ok(IdleState::Idle)
+        Ok(stopped.map_or(IdleState::Idle, IdleState::Stopped))
+    }
+
+    /// The root lives. Without it nothing is committed, restarted or drained any more, so the process had better end.
+    pub fn is_alive(&self) -> bool {
+        self.supervisor.connected()
+    }
+
+    /// Sends a dead letter through the node again (C7) and answers when its changes are written and their jobs accepted; the
+    /// letter is removed then. `reason` goes into the audit log.
+    ///
+    /// # Errors
+    /// Its record still cannot be used, its source is not configured, or the node is draining.
+    pub async fn replay(&self, letter: DeadLetter, reason: String) -> Result<(), Fault> {
+        let DeadLetter { id, source, record, .. } = letter;
+        let place = format!("dead letter {id}");
+        let command = Command::Replay { letter: Box::new(record), source, id, reason };
+        self.supervisor.send(command).await.map_err(gone)?.map_err(|refused| Fault::new(FaultKind::Invalid, place, refused))
     }
 
     /// Ends the node in ordered steps; what it leaves is read or run again by whoever comes next.

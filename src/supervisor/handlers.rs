@@ -2,7 +2,7 @@
 
 use super::assignment::{IntakeDoor, PartitionSlot, PartitionsAssigned, PartitionsRevoked, SourceFailed};
 use super::crew::{CrewSlot, Handle};
-use super::{SILENCE_MAX, Supervisor, commit};
+use super::{Supervisor, TICK, commit};
 use crate::domain::health::{ActorKind, ActorState};
 use crate::domain::ids::Partition;
 use crate::domain::restart::ExitReason;
@@ -19,7 +19,8 @@ use std::time::Duration;
 const SHOW: Duration = Duration::from_millis(500);
 /// Exits shown in a picture.
 const EXITS_SHOWN: usize = 50;
-/// Ticks between two looks at everybody's progress, and between two tendings of the queue.
+/// Ticks between two looks at everybody's progress, where silence is not to be noticed sooner, and between two tendings of
+/// the queue.
 const LOOK_TICKS: u64 = 20;
 const TEND_TICKS: u64 = 4;
 
@@ -51,47 +52,63 @@ impl Supervisor {
             return;
         }
         self.commit(ctx);
-        for place in self.hall.threads.silent(SILENCE_MAX) {
+        for place in self.hall.threads.silent(self.settings.node.silence_max) {
             self.replace_thread(place, ctx);
         }
         if self.ticks.is_multiple_of(TEND_TICKS) {
             self.tend(ctx);
             self.directory.sweep(self.hall.now());
         }
-        if self.ticks.is_multiple_of(LOOK_TICKS) {
+        if self.ticks.is_multiple_of(self.look_ticks()) {
             self.look_for_stuck(ctx);
             self.measure_lanes(ctx);
+            self.keep_marks(ctx);
         }
     }
 
-    /// A thread that no longer beats: everything on it starts anew elsewhere, under new generations (4.4).
+    /// Silence is noticed within a quarter of its length.
+    fn look_ticks(&self) -> u64 {
+        let quarter = self.settings.node.silence_max / 4;
+        u64::try_from(quarter.as_millis() / TICK.as_millis()).unwrap_or(LOOK_TICKS).clamp(1, LOOK_TICKS)
+    }
+
+    /// A thread that no longer beats: everything on it starts anew elsewhere, under new generations (4.4). So do the
+    /// partitions of other threads: their tickets may lie with entities of this one, which never speak again.
     fn replace_thread(&mut self, place: usize, ctx: &mut Context<Self>) {
-        tracing::error!(thread = place, silence_s = SILENCE_MAX.as_secs(), "actor thread is stuck, its actors start anew");
+        let silence = self.settings.node.silence_max;
+        tracing::error!(thread = place, silence_ms = silence.as_millis() as u64, "actor thread is stuck, its actors start anew");
+        self.crew.iter().filter(|slot| slot.care.thread == place).for_each(CrewSlot::unlink);
         self.hall.threads.replace(place);
         self.directory.abandon(place);
-        let on_it = |care: &super::care::Care| care.thread == place && care.state == ActorState::Running;
-        let partitions = self.partitions.values().filter(|s| on_it(&s.care)).map(|s| (s.care.id.clone(), s.care.life));
-        let crew = self.crew.iter().filter(|s| on_it(&s.care)).map(|s| (s.care.id.clone(), s.care.life));
-        let stuck: Vec<_> = partitions.chain(crew).collect();
-        for (id, life) in stuck {
-            let cause = format!("its thread was silent for {} s", SILENCE_MAX.as_secs());
-            self.exited(&ActorExited { id, life, exit: ExitReason::Stuck, cause }, ctx);
+        let partitions = self.partitions.values().map(|s| &s.care);
+        let crew = self.crew.iter().map(|s| &s.care).filter(|c| c.thread == place);
+        let concerned = partitions.chain(crew).filter(|c| c.state == ActorState::Running);
+        let concerned: Vec<_> = concerned.map(|c| (c.id.clone(), c.life, c.thread == place)).collect();
+        for (id, life, on_it) in concerned {
+            let (exit, cause) = if on_it {
+                (ExitReason::Stuck, format!("its thread was silent for {silence:?}"))
+            } else {
+                (ExitReason::DownstreamGone, format!("entities on thread {place} were silent for {silence:?}"))
+            };
+            self.stop_actor(&id);
+            self.exited(&ActorExited { id, life, exit, cause }, ctx);
         }
     }
 
     /// Who has work in hand and finishes nothing is stuck, though its thread may beat.
     fn look_for_stuck(&mut self, ctx: &mut Context<Self>) {
         let looked = self.observe_all();
-        ctx.spawn(looked.into_actor(self).map(|seen, act, ctx| {
+        let silence = self.settings.node.silence_max;
+        ctx.spawn(looked.into_actor(self).map(move |seen, act, ctx| {
             act.measure_actors(&seen);
             let now = act.hall.now();
             for (id, life, seen) in seen {
                 let Some(seen) = seen else { continue };
                 // A partition waits for others; only who calls a store itself can hang in a call.
                 let calls = !matches!(id, ActorId::Partition(_));
-                let silent = now.0 - seen.last_progress > SILENCE_MAX.as_millis() as i64;
+                let silent = now.0 - seen.last_progress > silence.as_millis() as i64;
                 if calls && silent && seen.in_flight > 0 && seen.state == ActorState::Running {
-                    let cause = format!("{} in hand and nothing finished for {} s", seen.in_flight, SILENCE_MAX.as_secs());
+                    let cause = format!("{} in hand and nothing finished for {silence:?}", seen.in_flight);
                     act.stop_actor(&id);
                     act.exited(&ActorExited { id, life, exit: ExitReason::Stuck, cause }, ctx);
                 }
@@ -100,7 +117,7 @@ impl Supervisor {
     }
 
     /// Everybody's picture of themselves; `None` for who did not answer in time.
-    fn observe_all(&self) -> impl Future<Output = Vec<(ActorId, u64, Option<Observation>)>> + use<> {
+    pub(super) fn observe_all(&self) -> impl Future<Output = Vec<(ActorId, u64, Option<Observation>)>> + use<> {
         let partitions = self
             .partitions
             .values()
@@ -278,11 +295,14 @@ impl Handler<PartitionsAssigned> for Supervisor {
         self.sources[source].told = true;
         for assigned in message.partitions {
             let partition = assigned.partition;
-            self.hall.board.begin(partition, assigned.start);
+            let start = self.begin_at(partition, assigned.start);
+            self.hall.board.begin(partition, start);
             let thread = self.next_thread % self.hall.threads.count();
             self.next_thread += 1;
             let mut slot = PartitionSlot::new(source, assigned, thread, self.hall.now());
-            slot.start(&self.hall, Arc::clone(&self.sources[source].setup), None);
+            // Behind where the source begins (J11): it must be told.
+            let control = self.sources[source].control.as_ref().filter(|_| start < slot.assigned.start);
+            slot.start(&self.hall, Arc::clone(&self.sources[source].setup), control);
             self.partitions.insert(partition, slot);
         }
         // A dropped answer means that the source is gone already.

@@ -11,8 +11,10 @@ pub mod directory;
 mod drain;
 pub mod engine;
 mod handlers;
+mod marks;
 mod shared;
 mod threads;
+mod unread;
 mod watch;
 pub mod wiring;
 
@@ -37,8 +39,8 @@ use std::time::Duration;
 
 /// Commits, sweeps and looks happen this often.
 const TICK: Duration = Duration::from_millis(250);
-/// A thread, or an actor with work in hand, may be silent this long before it counts as stuck.
-pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// Between two tries to read what earlier processes noted.
+const BEGIN_AGAIN: Duration = Duration::from_secs(1);
 
 /// Positions to commit with the source that keeps them.
 type Owed = (Arc<dyn SourceControl>, Vec<(Partition, NextOffset)>);
@@ -65,6 +67,7 @@ pub struct Supervisor {
     crew: Vec<CrewSlot>,
     directory: Arc<EntityDirectory>,
     budget: Arc<ByteBudget>,
+    marks: marks::Marks,
     started: Millis,
     draining: bool,
     committing: bool,
@@ -150,6 +153,21 @@ impl Supervisor {
         owing.filter_map(|(source, positions)| Some((Arc::clone(source.control.as_ref()?), positions))).collect()
     }
 
+    /// J11: what earlier processes noted is read before any source starts; a queue that does not answer is waited for.
+    fn begin(&mut self, ctx: &mut Context<Self>) {
+        let remembering = marks::remember(Arc::clone(&self.stores.queue), Arc::clone(&self.ledger));
+        ctx.spawn(remembering.into_actor(self).map(|remembered, act, ctx| match remembered {
+            Ok(remembered) => {
+                act.remembered(remembered);
+                act.start_sources(ctx);
+            }
+            Err(fault) => {
+                crate::telemetry::WaitingFor { fault: &fault, attempts: 1, after: BEGIN_AGAIN }.emit();
+                ctx.run_later(BEGIN_AGAIN, |act, ctx| act.begin(ctx));
+            }
+        }));
+    }
+
     /// The queue's own housekeeping, once a second.
     fn tend(&mut self, ctx: &mut Context<Self>) {
         if self.tending {
@@ -197,7 +215,7 @@ impl Actor for Supervisor {
         for slot in &mut self.crew {
             slot.start(&self.hall, &self.stores);
         }
-        self.start_sources(ctx);
+        self.begin(ctx);
         ctx.run_interval(TICK, |act, ctx| act.tick(ctx));
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::actors::partition::{Budget, CommitBoard};
 use crate::domain::ids::{NextOffset, Partition};
+use crate::domain::mark::Positions;
 use crate::messages::intake::{SourceEnded, TakeRecords};
 use actix::prelude::*;
 use std::collections::HashMap;
@@ -58,6 +59,12 @@ impl Board {
     }
     pub fn settled(&self, partition: Partition) -> Option<NextOffset> {
         self.0.lock().unwrap_or_else(|e| e.into_inner()).get(&partition).map(|p| p.settled)
+    }
+    pub fn all_settled(&self) -> Positions {
+        self.0.lock().unwrap_or_else(|e| e.into_inner()).iter().map(|(partition, p)| (*partition, p.settled)).collect()
+    }
+    pub fn all_committed(&self) -> Positions {
+        self.0.lock().unwrap_or_else(|e| e.into_inner()).iter().map(|(partition, p)| (*partition, p.committed)).collect()
     }
     /// Positions settled beyond what is committed.
     pub fn owed(&self) -> Vec<(Partition, NextOffset)> {

@@ -2,11 +2,16 @@
 //!
 //! Keeps E5 (a configuration that would orphan rows is refused). Offline verbs open the same stores through it.
 
+pub mod probe;
+pub mod shop;
+
 use super::engine::{Parts, SourcePart};
+use super::unread::Unread;
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{Millis, Name};
 use crate::domain::schema::{RowKind, Schema};
 use crate::io::embedded::{EmbeddedDocuments, EmbeddedLedger, EmbeddedQueue, EmbeddedRowStore, EmbeddedStore};
+use crate::io::generator::GeneratorSource;
 use crate::io::jobbook::wait::wall_clock;
 use crate::io::jsonl::{JsonlSink, JsonlSource};
 use crate::io::memory::{MemoryLedger, MemoryQueue, MemoryRowStore};
@@ -74,14 +79,32 @@ pub fn parts(settings: &Settings, doors: Doors, mode: RunMode) -> Result<Parts, 
     Ok(Parts { doors, sources })
 }
 
+/// The doors with every configured source left unread: offline verbs replay letters and work jobs on them.
+pub fn parts_unread(settings: &Settings, doors: Doors) -> Parts {
+    let unread =
+        |source: &settings::Source| SourcePart { settings: source.clone(), source: Box::new(Unread(source.name.clone())) };
+    Parts { doors, sources: settings.sources.iter().map(unread).collect() }
+}
+
+/// Whether a node has ever run on the stores of these settings.
+pub fn has_run(settings: &Settings) -> bool {
+    EmbeddedStore::exists(&settings.node.data_dir)
+}
+
+/// Removes what earlier runs left in the stores of these settings.
+///
+/// # Errors
+/// A store that somebody has open, and what the disk refuses.
+pub fn begin_anew(settings: &Settings) -> Result<(), Fault> {
+    EmbeddedStore::remove(&settings.node.data_dir)
+}
+
 fn open_source(source: &settings::Source, ledger: &Arc<dyn Ledger>, mode: RunMode) -> Box<dyn Source> {
     match &source.kind {
         SourceKind::Jsonl { path } => {
             Box::new(JsonlSource::new(source.name.clone(), path.clone(), Arc::clone(ledger), mode.from_start))
         }
-        SourceKind::Generator(_) => {
-            Box::new(JsonlSource::new(source.name.clone(), "generator", Arc::clone(ledger), mode.from_start))
-        }
+        SourceKind::Generator(generator) => Box::new(GeneratorSource::new(source.name.clone(), generator)),
     }
 }
 

@@ -52,7 +52,9 @@ fn filter(levels: &str) -> Result<EnvFilter, LogError> {
             return Err(LogError::Level { found: part.trim().to_owned() });
         }
     }
-    EnvFilter::try_new(levels).map_err(|_| LogError::Level { found: levels.to_owned() })
+    // The web server's own story of its start and end tells nobody anything; who wants it names it.
+    let all = if levels.trim().eq_ignore_ascii_case("off") { levels.to_owned() } else { format!("actix_server=error,{levels}") };
+    EnvFilter::try_new(all).map_err(|_| LogError::Level { found: levels.to_owned() })
 }
 
 #[cfg(test)]

@@ -136,7 +136,7 @@ fn the_summary_line() {
     everything(&totals);
     assert_eq!(
         totals.summary_json(),
-        r#"{"records":3,"changes":4,"rows":5,"row_writes":6,"jobs":{"created":1,"coalesced":2,"done":3,"buried":5,"parked":6},"documents":{"written":1,"superseded":2,"deleted":4,"skipped":3,"rejected":5},"dead_letters":1}"#
+        r#"{"records":3,"changes":4,"rows":5,"row_writes":6,"jobs":{"created":9,"coalesced":2,"done":3,"buried":5,"parked":6},"documents":{"written":1,"superseded":2,"deleted":4,"skipped":3,"rejected":5},"dead_letters":1}"#
     );
 }
 

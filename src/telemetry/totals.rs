@@ -76,7 +76,8 @@ impl Totals {
             rows: self.rows(),
             row_writes: self.row_writes(),
             jobs: JobSummary {
-                created: self.jobs(J::Created),
+                // A spilled job is one that was created all the same, only into the overflow ledger (J9).
+                created: self.jobs(J::Created) + self.jobs(J::Spilled),
                 coalesced: self.jobs(J::Coalesced),
                 done: self.jobs(J::Done),
                 buried: self.jobs(J::Buried),

@@ -326,3 +326,30 @@ fn the_overflow_comes_back_in_order_after_reopening() {
     }
     assert_eq!(rows, (0..20).map(|i| format!("r{i}")).collect::<Vec<_>>());
 }
+
+/// Goal: a follow-up in the overflow is found after a crash. Method: it waits in another lane than the run it follows; when
+/// that run is given back at opening, the job is in the more urgent lane.
+#[test]
+fn a_spilled_follow_up_of_an_interrupted_run_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = TestClock::at(1);
+    let mut settings = settings();
+    settings.max_pending = 1;
+    for opening in 0..2 {
+        run(async {
+            let store = EmbeddedStore::open(dir.path()).unwrap();
+            let queue = EmbeddedQueue::open(store, &settings, clock.as_clock()).unwrap();
+            if opening == 0 {
+                queue.offer(vec![offer(1, 0)]).await.unwrap();
+                queue.take(Name::of(LINE), 1).await.unwrap();
+                assert_eq!(queue.offer(vec![offer(2, 2), offer(1, 2)]).await, Ok(vec![Offered::Created, Offered::Spilled]));
+                return;
+            }
+            let jobs = queue.take(Name::of(LINE), 9).await.unwrap().jobs;
+            let found: Vec<_> = jobs.iter().map(|job| (job.key.row.as_str(), job.lane.0)).collect();
+            assert_eq!(found, [("r1", 0), ("r2", 2)]);
+            let counts = queue.counts(Name::of(LINE)).await.unwrap();
+            assert!(counts.iter().all(|count| count.spilled == 0 && count.waiting == 0), "{counts:?}");
+        });
+    }
+}

@@ -207,15 +207,15 @@ async fn purge_never_lowers_a_version(place: &Place) {
         let cells = [("a", Some("1")), ("b", Some("2"))];
         write(&*store, &id, [change("item", "1", 5, &cells), tombstone("item", "1", 8, 100)]).await;
         write(&*store, &id, [change("item", "2", 6, &cells), tombstone("item", "2", 9, 200)]).await;
-        let marks = vec![("moved:old".into(), Stamp(3)), ("moved:new".into(), Stamp(30))];
+        let marks = vec![("moved:item:1:0".into(), Stamp(3)), ("moved:item:2:0".into(), Stamp(30))];
         let marked = WideRow { marks, ..WideRow::default() };
         write(&*store, &id, [marked]).await;
         let before = version_of(read(&*store, &id).await.as_ref(), version);
-        let horizon = Horizon { written_before: Millis(150), marks_below: Stamp(10) };
+        let horizon = Horizon { written_before: Millis(150) };
         assert_eq!(store.purge(id.clone(), horizon).await, Ok(Purged { cells: 2, tombstones: 1, marks: 1 }));
         let held = read(&*store, &id).await.unwrap();
         assert!(held.part(&part("item", "1")).is_none() && held.part(&part("item", "2")).is_some());
-        assert_eq!((held.mark("moved:old"), held.mark("moved:new")), (None, Some(Stamp(30))));
+        assert_eq!((held.mark("moved:item:1:0"), held.mark("moved:item:2:0")), (None, Some(Stamp(30))));
         assert!(held.version(version) > before, "{kind}: {} after {before}", held.version(version));
         assert_eq!(store.purge(id.clone(), horizon).await, Ok(Purged::default()), "nothing is left to purge");
         assert_eq!(read(&*store, &id).await, Some(held), "a purge of nothing changes nothing");
@@ -226,7 +226,7 @@ async fn purge_never_lowers_a_version(place: &Place) {
 
 /// Goal: no guess at a version kind. Method: a kind the schema does not hold.
 async fn purge_of_an_unknown_kind_is_refused(place: &Place) {
-    let horizon = Horizon { written_before: Millis(1), marks_below: Stamp(0) };
+    let horizon = Horizon { written_before: Millis(1) };
     let refused = place.rows().purge(row("gone", "1"), horizon).await.unwrap_err();
     assert_eq!(refused.kind, FaultKind::Invalid);
 }

@@ -1,4 +1,33 @@
 //! Integration tests: one module per capability.
 
+// Seeds are printed first, so that a failure can be played again.
+#![allow(clippy::print_stderr)]
+
+/// What our design relies on in actix.
+mod actix_facts;
+/// The admin endpoint of a real node.
+mod admin;
+/// What cannot be used: kept, counted, said.
+mod bad_input;
+/// Ceilings on what is in flight and on what is remembered.
+mod bounds;
+/// The command line: every verb of the real binary.
+mod cli;
+/// Jobs, runs and lost answers around one row.
+mod delivery;
+/// Told to stop: in order, within a deadline, saying what was left.
+mod drain;
+/// Worked cases: straight, crashed at every step, with panics at every step.
+mod golden;
+/// kill -9, again and again.
+mod kill;
+/// The queue loses its content, with the node running and down.
+mod lost_queue;
 /// Real change sources, recorded, against the database's own tables.
 mod recordings;
+/// A trading shop in every format, against its own books.
+mod shop;
+/// Failing actors, stores, queues and sinks.
+mod supervision;
+/// What the other modules stand on.
+mod world;

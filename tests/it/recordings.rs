@@ -156,9 +156,9 @@ struct Folded {
 impl Folded {
     fn take(&mut self, record: &Record, schema: &Schema) {
         let Ok(Decoded::Changes(changes)) = decode(record, &DecodeSettings::default(), schema) else { return };
-        let origin = Origin { partition: record.partition, partitions: 3, epoch: Epoch(0), offset: record.offset };
+        let origin = Origin { partition: record.partition, partitions: 3, epoch: Epoch(0), offset: record.offset, logged: None };
         // A MINIMAL image without its key is refused here, and told of in the golden files.
-        let Ok(routed) = route(changes, &origin, &RouteSettings::default(), schema) else { return };
+        let Ok(routed) = route(changes.iter().cloned(), &origin, &RouteSettings::default(), schema) else { return };
         for change in routed {
             if matches!(change.effect, Effect::MoveOut(_)) {
                 self.waiting.push(change);
@@ -484,8 +484,9 @@ fn line(record: &Record, schema: &Schema) -> String {
             for change in &changes {
                 out.push_str(&told(change, schema));
             }
-            let origin = Origin { partition: record.partition, partitions: 3, epoch: Epoch(0), offset: record.offset };
-            if let Err(bad) = route(changes, &origin, &RouteSettings::default(), schema) {
+            let origin =
+                Origin { partition: record.partition, partitions: 3, epoch: Epoch(0), offset: record.offset, logged: None };
+            if let Err(bad) = route(changes.iter().cloned(), &origin, &RouteSettings::default(), schema) {
                 out.push_str(&format!(" refused {bad}"));
             }
         }

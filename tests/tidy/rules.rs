@@ -57,6 +57,7 @@ fn is_test_file(path: &str) -> bool {
         || path.starts_with("benches/")
         || path.ends_with("/tests.rs")
         || path.ends_with("/samples.rs")
+        || path.ends_with("/testing.rs")
         || path.contains("/tests/")
 }
 

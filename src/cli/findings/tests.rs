@@ -21,7 +21,7 @@ error[W0101]: unknown key `rolls` in `node`
   |
 2 | node: { id: 店, rolls: [ingest] }
   |                 ^^^^^ did you mean `roles`?
-  = help: known here: id, data_dir, roles, threads, entities_max, entity_bytes_max, entity_idle_max, in_flight_bytes_max, drain_deadline
+  = help: known here: id, data_dir, roles, threads, entities_max, entity_bytes_max, entity_idle_max, in_flight_bytes_max, drain_deadline, silence_max
 
 error[W0202]: `debezum` is not one of: auto, debezium, canal, maxwell, dts
   --> shop.yaml:4:46

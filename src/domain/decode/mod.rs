@@ -270,7 +270,8 @@ fn checked_text<'a>(value: &'a [u8], settings: &DecodeSettings) -> Result<&'a st
             "a binary body (Avro: of DTS, or of a schema registry); ask DTS for Canal JSON, a connector for the JSON converter",
         ));
     }
-    let text = std::str::from_utf8(value).map_err(|e| BadRecord::new(BadReason::NotUtf8, format!("the body is {e}")))?;
+    let text =
+        std::str::from_utf8(value).map_err(|e| BadRecord::new(BadReason::NotUtf8, format!("the body is not UTF-8: {e}")))?;
     if first != b'{' {
         let found: String = text.chars().take(40).collect();
         return Err(BadRecord::new(BadReason::NotJson, format!("the body must be one JSON object, found `{found}`")));

@@ -20,7 +20,7 @@ fn entity(version: VersionKind) -> EntityState<usize> {
 fn change(part: PartId, stamp: i64, effect: Effect) -> RowChange {
     let touched = Touched { table: Some(part.table), all: true, ..Touched::default() };
     let keys = told(&[("order_no", "7")]);
-    RowChange { row: order(), part, stamp: Stamp(stamp), effect, keys, touched, at: Some(Millis(stamp)) }
+    RowChange { row: order(), part, stamp: Stamp(stamp), effect, keys, touched, at: Some(Millis(stamp)), logged: None }
 }
 
 /// Every column, as M7 asks; the values follow from the stamp.

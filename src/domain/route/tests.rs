@@ -28,7 +28,7 @@ fn item(id: &str, order_no: &str, qty: &str) -> Image {
 }
 
 fn origin(partitions: u32) -> Origin {
-    Origin { partition: Partition { topic: name("t"), number: 3 }, partitions, epoch: Epoch(0), offset: 9 }
+    Origin { partition: Partition { topic: name("t"), number: 3 }, partitions, epoch: Epoch(0), offset: 9, logged: None }
 }
 
 fn routed(changes: &[Change]) -> Vec<RowChange> {

@@ -83,7 +83,7 @@ proptest! {
             match &write {
                 Some(write) => row.merge(write),
                 None => {
-                    let purged = row.purge(Millis(i64::MAX), Stamp(0), kind);
+                    let purged = row.purge(Millis(i64::MAX), kind);
                     prop_assert_eq!(purged.is_nothing(), before == row);
                     prop_assert_eq!(seen(&row), seen(&before), "M5: a purge removes what is dead and nothing else");
                 }
@@ -216,12 +216,12 @@ fn purge_takes_only_what_is_old_and_dead() {
     let old = dead(part("orders", "1", 5, &[("a", Some("x"))]), 6);
     let young = dead(part("orders", "2", 5, &[("a", Some("x"))]), 60);
     let mut row = row(vec![old, young.clone(), revoked.clone(), reborn]);
-    row.marks = vec![("moved:a".to_owned(), Stamp(4)), ("moved:b".to_owned(), Stamp(5))];
-    let purged = row.purge(Millis(50), Stamp(5), VersionKind::Weight);
+    row.marks = vec![("moved:orders:1:0".to_owned(), Stamp(4)), ("moved:orders:2:0".to_owned(), Stamp(5))];
+    let purged = row.purge(Millis(50), VersionKind::Weight);
     assert_eq!(purged, Purged { cells: 2, tombstones: 2, marks: 1 });
     let left = part("orders", "4", 8, &[("a", Some("z"))]);
     assert_eq!(row.parts, vec![young, revoked, left]);
-    assert_eq!(row.marks, vec![("moved:b".to_owned(), Stamp(5))]);
+    assert_eq!(row.marks, vec![("moved:orders:2:0".to_owned(), Stamp(5))]);
     assert_eq!(row.base, 7 * 4, "V3: tombstone stamp + 1 for each of two cells and two tombstones");
 }
 

@@ -33,6 +33,9 @@ struct Inner {
     writer: Mutex<()>,
 }
 
+/// Key → version and packed value of one batch; a key stands in a commit once.
+type Staged = QuickMap<Vec<u8>, (RowVersion, Vec<u8>)>;
+
 impl EmbeddedDocuments {
     /// The documents of a line. A line has one such door.
     pub fn open(store: Arc<EmbeddedStore>, line: Name) -> Self {
@@ -43,10 +46,11 @@ impl EmbeddedDocuments {
 impl Inner {
     fn write(&self, batch: Vec<SinkWrite>) -> Vec<SinkOutcome> {
         let guard = self.writer.lock().unwrap_or_else(|e| e.into_inner());
-        let mut changes = self.store.batch();
-        let mut seen: QuickMap<String, RowVersion> = QuickMap::default();
+        let mut staged = Staged::default();
         let mut outcomes: Vec<SinkOutcome> =
-            batch.into_iter().map(|write| self.stage(write, &mut seen, &mut changes).unwrap_or_else(outcome_of)).collect();
+            batch.into_iter().map(|write| self.stage(write, &mut staged).unwrap_or_else(outcome_of)).collect();
+        let mut changes = self.store.batch();
+        staged.into_iter().for_each(|(key, (_, value))| changes.insert(&self.store.documents, key, value));
         let committed = self.store.commit(changes);
         drop(guard);
         if let Err(fault) = committed.and_then(|()| self.store.sync()) {
@@ -57,22 +61,16 @@ impl Inner {
         outcomes
     }
 
-    fn stage(
-        &self,
-        write: SinkWrite,
-        seen: &mut QuickMap<String, RowVersion>,
-        changes: &mut fjall::OwnedWriteBatch,
-    ) -> Result<SinkOutcome, Fault> {
+    fn stage(&self, write: SinkWrite, staged: &mut Staged) -> Result<SinkOutcome, Fault> {
         let key = self.key(&write.id)?;
-        let held = match seen.get(&write.id) {
-            Some(version) => Some(*version),
+        let held = match staged.get(&key) {
+            Some((version, _)) => Some(*version),
             None => self.get(&write.id)?.map(|held| held.version),
         };
         if let Some(held) = held.filter(|held| *held > write.version) {
             return Ok(SinkOutcome::Superseded(Some(held)));
         }
-        changes.insert(&self.store.documents, key, pack(write.version, &write.body));
-        seen.insert(write.id, write.version);
+        staged.insert(key, (write.version, pack(write.version, &write.body)));
         Ok(SinkOutcome::Written)
     }
 

@@ -14,6 +14,7 @@ use crate::domain::record::Record;
 use crate::ports::Answer;
 use crate::ports::ledger::{DeadLetter, Kept, Ledger};
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex};
 
@@ -119,6 +120,8 @@ impl Inner {
 
     fn set_notes(&self, notes: Vec<(String, Option<String>)>) -> Result<(), Fault> {
         let mut batch = self.store.batch();
+        // A key stands in a batch once; of a name told twice the last one counts.
+        let notes: BTreeMap<String, Option<String>> = notes.into_iter().collect();
         for (name, value) in notes {
             let key = note_key(&name)?;
             match value {

@@ -65,6 +65,25 @@ pub struct EmbeddedStore {
 }
 
 impl EmbeddedStore {
+    /// Whether a node has made its store there.
+    pub fn exists(data_dir: &Path) -> bool {
+        data_dir.join("store").exists()
+    }
+
+    /// Removes the store that lies there, if there is one and nobody has it open.
+    ///
+    /// # Errors
+    /// `incompatible` when another process has it open, and what the disk refuses.
+    pub fn remove(data_dir: &Path) -> Result<(), Fault> {
+        if !Self::exists(data_dir) {
+            return Ok(());
+        }
+        let path = data_dir.join("store");
+        let place = format!("embedded store in {}", path.display());
+        let _held = lock(&path, &place)?;
+        std::fs::remove_dir_all(&path).map_err(|e| io_fault(&place, &e))
+    }
+
     /// Opens or creates the store of a node.
     ///
     /// # Errors

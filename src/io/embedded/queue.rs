@@ -24,6 +24,8 @@ const LIFE: &[u8] = b"q:life";
 const OPENINGS: &[u8] = b"q:openings";
 /// Leases one opening may give out: each opening counts from its own number, so no lease is given twice.
 const LEASES_PER_OPENING: u64 = 1 << 40;
+/// Changes of one batch while jobs are admitted.
+const ADMITTED_PER_BATCH: usize = 3_000;
 
 /// The door to the jobs.
 #[derive(Clone)]
@@ -108,24 +110,37 @@ fn chance() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
+/// Hands every stored job to the book. What is no longer as it was stored (what ran waits again, a lane is gone) is stored
+/// anew, because the overflow is found by lane.
 fn admit_all(store: &Arc<EmbeddedStore>, book: &mut JobBook<FjallShelf>) -> Result<(), Fault> {
-    let mut renamed = store.batch();
+    let mut changed = store.batch();
     for entry in store.jobs.iter() {
         let (key_bytes, value) = entry.into_inner().map_err(|e| store.read_fault(&e))?;
         let key = job_key(&key_bytes).map_err(|e| store.corrupt("a job's key", e))?;
         let lanes = &book.shelf().lanes;
         let read = job_format::unpack(&value, lanes).map_err(|e| corrupt_job(store, &key, e))?;
-        if let Some(lane) = read.unknown_lane {
-            // Its place aside goes with it to the default lane, or the overflow would not be found there.
-            renamed.insert(&store.jobs, key_bytes, job_format::pack(&read.entry, lanes));
-            if let Some(filed) = read.entry.filed() {
-                renamed.remove(&store.overflow, place(key.line, &lane, filed));
-                renamed.insert(&store.overflow, place(key.line, lanes.name(filed.lane), filed), key.row.as_str());
+        let stored = read.entry.filed().map(|filed| {
+            let lane = read.unknown_lane.as_deref().unwrap_or(lanes.name(filed.lane));
+            place(key.line, lane, filed)
+        });
+        let ran = read.entry.state.active.is_some();
+        let entry = read.entry.settled();
+        if ran || read.unknown_lane.is_some() {
+            let now = entry.filed().map(|filed| place(key.line, lanes.name(filed.lane), filed));
+            if let Some(stored) = stored.filter(|stored| now.as_ref() != Some(stored)) {
+                changed.remove(&store.overflow, stored);
             }
+            if let Some(now) = now {
+                changed.insert(&store.overflow, now, key.row.as_str());
+            }
+            changed.insert(&store.jobs, key_bytes, job_format::pack(&entry, lanes));
         }
-        book.admit(key, read.entry);
+        book.admit(key, entry);
+        if changed.len() >= ADMITTED_PER_BATCH {
+            store.commit(std::mem::replace(&mut changed, store.batch()))?;
+        }
     }
-    store.commit(renamed)
+    store.commit(changed)
 }
 
 fn corrupt_job(store: &EmbeddedStore, key: &JobKey, what: super::codec::Malformed) -> Fault {

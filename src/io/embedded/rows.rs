@@ -14,6 +14,7 @@ use crate::domain::ids::{Name, RowId, RowKey};
 use crate::domain::quick::QuickMap;
 use crate::domain::row::{Part, Purged, WideRow};
 use crate::domain::schema::{Schema, VersionKind};
+use crate::io::rowmerge;
 use crate::ports::Answer;
 use crate::ports::rows::{Checked, CheckedWrite, Horizon, Page, RowStore, RowWrite, StoredRow, WriteOutcome};
 use fjall::OwnedWriteBatch;
@@ -114,8 +115,9 @@ impl Inner {
     fn stage(&self, write: RowWrite, index: usize, staged: &mut QuickMap<RowId, Staged>) -> Result<(), Fault> {
         match staged.entry(write.row) {
             Entry::Occupied(mut held) => {
+                let row = held.key().clone();
                 let held = held.get_mut();
-                held.content.merge(&write.change);
+                rowmerge::merge(&row, &mut held.content, &write.change);
                 held.writes.push(index);
             }
             Entry::Vacant(free) => {
@@ -123,7 +125,7 @@ impl Inner {
                 let old = self.load(free.key(), &key)?;
                 let is_new = old.is_none();
                 let mut content = old.unwrap_or_default();
-                content.merge(&write.change);
+                rowmerge::merge(free.key(), &mut content, &write.change);
                 free.insert(Staged { key, content, is_new, writes: vec![index] });
             }
         }
@@ -197,7 +199,7 @@ impl Inner {
                 return (Checked::Refused, None);
             }
             let mut content = held.map(std::mem::take).unwrap_or_default();
-            content.merge(&write.change);
+            rowmerge::merge(&write.row, &mut content, &write.change);
             (Checked::Applied, Some(content))
         })
     }
@@ -206,7 +208,7 @@ impl Inner {
         let kind = self.version_kind(row)?;
         self.change(row, |held| {
             let Some(content) = held else { return (Purged::default(), None) };
-            let purged = content.purge(horizon.written_before, horizon.marks_below, kind);
+            let purged = content.purge(horizon.written_before, kind);
             (purged, (!purged.is_nothing()).then(|| std::mem::take(content)))
         })
     }

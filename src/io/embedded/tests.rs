@@ -5,14 +5,14 @@ use super::names::Dictionary;
 use super::*;
 use crate::domain::change::{Image, Value};
 use crate::domain::fault::Advice;
-use crate::domain::ids::{Millis, Name, RowId, RowKey, Stamp};
-use crate::domain::job::{JobKey, Lane, Load, Offer};
+use crate::domain::ids::{Millis, Name, RowId, RowKey, RowVersion, Stamp};
+use crate::domain::job::{JobKey, Lane, Load, Offer, Verdict};
 use crate::domain::row::{Cell, Part, PartId, Tombstone, WideRow};
 use crate::domain::schema::Schema;
 use crate::ports::ledger::Ledger;
-use crate::ports::queue::{JobQueue, Which};
-use crate::ports::rows::{RowStore, RowWrite};
-use crate::ports::sink::Sink;
+use crate::ports::queue::{Finish, JobQueue, Which};
+use crate::ports::rows::{CheckedWrite, RowStore, RowWrite};
+use crate::ports::sink::{Body, Sink, SinkWrite};
 use crate::settings::{OnLate, Queue, QueueKind, Retry};
 use proptest::prelude::*;
 use std::time::Duration;
@@ -168,6 +168,14 @@ fn damage_names_its_place() {
     assert_eq!(EmbeddedRowStore::open(store, Arc::new(Schema::default())).err().unwrap().kind, FaultKind::Corrupt);
 }
 
+/// Goal: the word on the free space is the disk's own. Method: of a folder that is there, and of one that is not.
+#[test]
+fn the_disk_tells_its_free_space() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(free_bytes_of_disk(dir.path()).is_some_and(|free| free > 0));
+    assert_eq!(free_bytes_of_disk(&dir.path().join("none")), None);
+}
+
 /// Goal: keys the store cannot take. Method: a row key of 70,000 bytes beside a good one.
 #[test]
 fn a_key_that_is_too_long_is_rejected() {
@@ -199,6 +207,50 @@ fn a_sync_serves_all_that_was_committed() {
     store.commit(store.batch()).unwrap();
     store.sync().unwrap();
     assert_eq!(*store.synced.lock().unwrap(), 3, "an empty batch changes nothing");
+}
+
+/// Goal: W1, J5: nothing is acknowledged before its sync (kill -9 cannot show this, a lost machine would). Method: after
+/// each door's call, what was committed is what was synced.
+#[test]
+fn what_is_acknowledged_was_synced() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(dir.path()).unwrap();
+    run(async {
+        let rows = EmbeddedRowStore::open(store.clone(), Arc::new(Schema::default())).unwrap();
+        let queue = EmbeddedQueue::open(store.clone(), &queue_settings(), clock()).unwrap();
+        let ledger = EmbeddedLedger::open(store.clone()).unwrap();
+        let documents = EmbeddedDocuments::open(store.clone(), Name::of("search"));
+        let mut before = store.committed.load(Ordering::Acquire);
+        let mut synced = |call: &str| {
+            let committed = store.committed.load(Ordering::Acquire);
+            assert!(committed > before, "{call} committed nothing");
+            assert_eq!(*store.synced.lock().unwrap(), committed, "{call}");
+            before = committed;
+        };
+        let id = RowId { kind: Name::of("order"), key: RowKey::new("1") };
+        let change = WideRow { base: 1, ..WideRow::default() };
+        let write = RowWrite { row: id, change: change.into() };
+        assert!(rows.write(vec![write.clone()]).await[0].is_ok());
+        synced("write");
+        let part = PartId { table: Name::of("orders"), child: "".into() };
+        rows.write_checked(CheckedWrite { write, part, highest: None }).await.unwrap();
+        synced("write_checked");
+        rows.set_meta("a", None, "b").await.unwrap();
+        synced("set_meta");
+        let key = JobKey { line: Name::of("search"), row: RowKey::new("1") };
+        queue.offer(vec![Offer { key, lane: Lane(0), load: Load::default() }]).await.unwrap();
+        synced("offer");
+        let job = queue.take(Name::of("search"), 1).await.unwrap().jobs.remove(0);
+        queue.finish(vec![Finish { key: job.key, lease: job.lease, verdict: Verdict::Done, document: None }]).await.unwrap();
+        synced("finish");
+        ledger.set_notes(vec![("a".into(), Some("b".into()))]).await.unwrap();
+        synced("set_notes");
+        let body = Body::Index("{}".into());
+        documents
+            .write(vec![SinkWrite { id: "a".into(), version: RowVersion(1), body, row: RowKey::new("1"), types: vec![] }])
+            .await;
+        synced("documents");
+    });
 }
 
 /// Goal: jobs of a line that is no longer configured stay and are listed. Method: offered, reopened; nobody takes them.

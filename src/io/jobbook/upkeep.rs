@@ -1,6 +1,6 @@
 //! What the book does by itself (J8, J9, J10, K5), and what people ask of it: counts, lists, releases.
 
-use super::line::Slot;
+use super::line::{LaneBook, Slot};
 use super::shelf::{Aside, Entry, Shelf};
 use super::txn::Txn;
 use super::{JobBook, Rules};
@@ -195,20 +195,37 @@ impl<S: Shelf> JobBook<S> {
                 spilled: lane.aside(Aside::Spilled) as u64,
                 buried: lane.aside(Aside::Buried) as u64,
                 oldest: None,
+                unfinished: None,
             })
             .collect();
         let waiting = line.slots.values().filter_map(|slot| slot.entry.state.waiting.as_ref());
         for waiting in waiting.filter(|w| matches!(w.hold, Hold::Ready | Hold::Until(_) | Hold::Spilled)) {
             older(&mut counts[usize::from(waiting.lane.0)].oldest, waiting.load.first_offered);
         }
-        let cursors: Vec<(Lane, u64)> =
-            line.lanes().filter(|(_, lane)| lane.aside(Aside::Spilled) > 0).map(|(at, lane)| (at, lane.cursor)).collect();
-        for (at, cursor) in cursors {
-            for (_, row) in self.shelf.filed(name, Aside::Spilled, at, cursor, 1)? {
+        for active in line.slots.values().filter_map(|slot| slot.entry.state.active.as_ref()) {
+            older(&mut counts[usize::from(active.lane.0)].unfinished, active.load.first_offered);
+        }
+        let firsts = |aside: Aside| {
+            move |(at, lane): (Lane, &LaneBook)| {
+                let cursor = if aside == Aside::Spilled { lane.cursor } else { 0 };
+                (lane.aside(aside) > 0).then_some((aside, at, cursor))
+            }
+        };
+        let asides: Vec<_> =
+            [Aside::Spilled, Aside::Parked].into_iter().flat_map(|aside| line.lanes().filter_map(firsts(aside))).collect();
+        for (aside, at, cursor) in asides {
+            for (_, row) in self.shelf.filed(name, aside, at, cursor, 1)? {
                 let slot = self.fetch(&JobKey { line: name, row })?;
                 if let Some(waiting) = slot.and_then(|slot| slot.entry.state.waiting) {
-                    older(&mut counts[usize::from(at.0)].oldest, waiting.load.first_offered);
+                    let count = &mut counts[usize::from(at.0)];
+                    let first = if aside == Aside::Spilled { &mut count.oldest } else { &mut count.unfinished };
+                    older(first, waiting.load.first_offered);
                 }
+            }
+        }
+        for count in &mut counts {
+            if let Some(oldest) = count.oldest {
+                older(&mut count.unfinished, oldest);
             }
         }
         Ok(counts)

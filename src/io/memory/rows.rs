@@ -6,6 +6,7 @@ use crate::domain::ids::{Name, RowId, RowKey};
 use crate::domain::quick::QuickMap;
 use crate::domain::row::{Part, Purged, WideRow};
 use crate::domain::schema::Schema;
+use crate::io::rowmerge;
 use crate::ports::Answer;
 use crate::ports::rows::{Checked, CheckedWrite, Horizon, Page, RowStore, RowWrite, StoredRow, WriteOutcome};
 use std::collections::{BTreeSet, HashMap};
@@ -41,7 +42,7 @@ impl MemoryRowStore {
     fn merge(&self, write: RowWrite) {
         let mut shard = self.shard(&write.row);
         if let Some(held) = shard.get_mut(&write.row) {
-            held.merge(&write.change);
+            rowmerge::merge(&write.row, held, &write.change);
             return;
         }
         let RowId { kind, key } = write.row.clone();
@@ -61,7 +62,7 @@ impl MemoryRowStore {
             return Checked::Refused;
         }
         let RowId { kind, key } = write.row.clone();
-        shard.entry(write.row).or_default().merge(&write.change);
+        rowmerge::merge(&write.row.clone(), shard.entry(write.row).or_default(), &write.change);
         drop(shard);
         self.keys.lock().unwrap_or_else(|e| e.into_inner()).entry(kind).or_default().insert(key);
         Checked::Applied
@@ -90,7 +91,7 @@ impl MemoryRowStore {
         };
         let kind = self.schema.kind(row.kind).ok_or_else(unknown)?.version;
         let mut shard = self.shard(row);
-        Ok(shard.get_mut(row).map_or_else(Purged::default, |row| row.purge(horizon.written_before, horizon.marks_below, kind)))
+        Ok(shard.get_mut(row).map_or_else(Purged::default, |row| row.purge(horizon.written_before, kind)))
     }
 
     fn compare_and_set(&self, key: &str, expected: Option<&str>, value: &str) -> bool {

@@ -1,0 +1,186 @@
+//! Delivered-through marks and the lives of the queue (J11).
+//!
+//! A mark says: every change before these positions has had its jobs finished. It is a sample of committed positions,
+//! older than the oldest unfinished job by a minute, so that it never says too much. A queue that lives another life has
+//! lost its jobs: each partition goes back to the mark, and notes the new life once everything up to where it stood has
+//! been accepted again; until all have, no mark moves. Knows nothing of queues, ledgers or actors.
+
+use super::ids::{Millis, NextOffset, Partition};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+/// Committed positions at one moment.
+pub type Positions = BTreeMap<Partition, NextOffset>;
+
+/// A mark takes the sample at least this much older than the oldest unfinished job: offers and commits of one moment
+/// are not one step.
+pub const MARK_MARGIN_MS: i64 = 60_000;
+/// Samples kept. When there are more, every second one goes: an older sample is always safe.
+pub const SAMPLES_MAX: usize = 512;
+
+/// Samples of committed positions, oldest first, by the queue's own clock.
+#[derive(Clone, Debug, Default)]
+pub struct Samples(VecDeque<(Millis, Positions)>);
+
+impl Samples {
+    pub fn take(&mut self, at: Millis, positions: Positions) {
+        if self.0.back().is_some_and(|(last, _)| *last >= at) {
+            return;
+        }
+        self.0.push_back((at, positions));
+        if self.0.len() > SAMPLES_MAX {
+            let mut index = 0;
+            self.0.retain(|_| {
+                index += 1;
+                index % 2 == 1
+            });
+        }
+    }
+
+    /// The newest sample a minute older than the oldest unfinished job of any line, or than now. `None`: none is that old.
+    pub fn mark(&self, oldest_unfinished: Option<Millis>, now: Millis) -> Option<&Positions> {
+        let before = oldest_unfinished.map_or(now, |oldest| oldest.min(now)).0.saturating_sub(MARK_MARGIN_MS);
+        self.0.iter().rev().find(|(at, _)| at.0 <= before).map(|(_, positions)| positions)
+    }
+
+    /// A life was lost: samples of it say nothing of the next.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// Which life of the queue each partition has noted, and who still goes back over a loss.
+#[derive(Clone, Debug, Default)]
+pub struct Lives {
+    current: Option<String>,
+    noted: HashMap<Partition, String>,
+    /// Where each partition stood when the loss was seen.
+    recovering: HashMap<Partition, NextOffset>,
+}
+
+impl Lives {
+    /// What the durable notes say of each partition.
+    pub fn remember(&mut self, noted: impl IntoIterator<Item = (Partition, String)>) {
+        self.noted.extend(noted);
+    }
+
+    /// The queue says which life it lives. `true`: another than before in this process; every partition must go back.
+    pub fn heard(&mut self, life: &str, standing: &Positions) -> bool {
+        let lost = self.current.as_deref().is_some_and(|current| current != life);
+        self.current = Some(life.to_owned());
+        if lost {
+            for (partition, next) in standing {
+                let target = self.recovering.entry(*partition).or_insert(*next);
+                *target = (*target).max(*next);
+            }
+        }
+        lost
+    }
+
+    /// A partition comes to this process, committed up to `committed`. `true`: its notes name another life, go back.
+    pub fn assigned(&mut self, partition: Partition, committed: NextOffset) -> bool {
+        match (self.noted.get(&partition), &self.current) {
+            (Some(noted), Some(current)) if noted != current => {
+                self.recovering.insert(partition, committed);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub fn left(&mut self, partition: Partition) {
+        self.recovering.remove(&partition);
+    }
+
+    /// Partitions that may note the current life now: not going back, or back where they stood. Each is told once.
+    pub fn to_note(&mut self, settled: &Positions) -> Vec<Partition> {
+        let Some(current) = &self.current else { return Vec::new() };
+        let mut noting = Vec::new();
+        for (partition, next) in settled {
+            if self.recovering.get(partition).is_some_and(|target| next < target) {
+                continue;
+            }
+            self.recovering.remove(partition);
+            if self.noted.get(partition) != Some(current) {
+                self.noted.insert(*partition, current.clone());
+                noting.push(*partition);
+            }
+        }
+        noting
+    }
+
+    pub fn current(&self) -> Option<&str> {
+        self.current.as_deref()
+    }
+
+    /// No mark moves while any partition has not noted the life.
+    pub fn marks_may_move(&self) -> bool {
+        self.recovering.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::Name;
+    use proptest::prelude::*;
+
+    fn at(number: i32) -> Partition {
+        Partition { topic: Name::of("t"), number }
+    }
+    fn positions(pairs: &[(i32, i64)]) -> Positions {
+        pairs.iter().map(|(p, n)| (at(*p), NextOffset(*n))).collect()
+    }
+
+    /// Goal: J11, a loss and a second one during the way back. Method: play both.
+    #[test]
+    fn a_life_is_noted_only_where_everything_was_accepted_again() {
+        let mut lives = Lives::default();
+        assert!(!lives.heard("a", &positions(&[(0, 10), (1, 20)])), "the first life is no loss");
+        assert_eq!(lives.to_note(&positions(&[(0, 10), (1, 20)])), [at(0), at(1)]);
+        assert!(lives.heard("b", &positions(&[(0, 30), (1, 25)])));
+        assert!(!lives.marks_may_move());
+        assert_eq!(lives.to_note(&positions(&[(0, 29), (1, 25)])), [at(1)]);
+        assert!(lives.heard("c", &positions(&[(0, 29), (1, 26)])), "lost again on the way back");
+        assert_eq!(lives.to_note(&positions(&[(0, 29), (1, 10)])), [], "0 stood at 30 when the first loss was seen");
+        assert_eq!(lives.to_note(&positions(&[(0, 30), (1, 26)])), [at(0), at(1)]);
+        assert!(lives.marks_may_move());
+    }
+
+    /// Goal: who owns a partition before its life is noted goes back. Method: a partition comes with an old note.
+    #[test]
+    fn a_new_owner_goes_back_too() {
+        let mut lives = Lives::default();
+        lives.remember([(at(0), "a".to_owned())]);
+        lives.heard("b", &Positions::new());
+        assert!(lives.assigned(at(0), NextOffset(7)));
+        assert!(!lives.assigned(at(1), NextOffset(7)), "a partition without a note has no jobs to lose");
+        assert!(!lives.marks_may_move());
+        assert_eq!(lives.to_note(&positions(&[(0, 6), (1, 7)])), [at(1)]);
+        assert_eq!(lives.to_note(&positions(&[(0, 7)])), [at(0)]);
+    }
+
+    proptest! {
+        /// Goal: a mark never passes an unfinished job. Method: jobs offered at random times, some finished; positions
+        /// grow with time, so a position stands for when it was committed.
+        #[test]
+        fn a_mark_lies_before_every_unfinished_job(
+            steps in prop::collection::vec((1i64..20_000, any::<bool>()), 1..1_500),
+            unfinished in any::<prop::sample::Index>(),
+        ) {
+            let (mut samples, mut now, mut offered) = (Samples::default(), 0, Vec::new());
+            for (pause, offer) in steps {
+                now += pause;
+                samples.take(Millis(now), positions(&[(0, now)]));
+                if offer {
+                    offered.push(now);
+                }
+            }
+            let oldest = (!offered.is_empty()).then(|| Millis(offered[unfinished.index(offered.len())]));
+            if let Some(mark) = samples.mark(oldest, Millis(now)) {
+                let through = mark[&at(0)].0;
+                prop_assert!(through + MARK_MARGIN_MS <= oldest.map_or(now, |o| o.0));
+            }
+            prop_assert!(samples.0.len() <= SAMPLES_MAX);
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Delivered-through marks: kept every few seconds, and gone back to when the queue has lost its content (J11).
+
+use super::Supervisor;
+use crate::domain::fault::Fault;
+use crate::domain::ids::{Millis, Name, NextOffset, Partition};
+use crate::domain::mark::{Lives, Positions, Samples};
+use crate::messages::control::ActorId;
+use crate::ports::ledger::Ledger;
+use crate::ports::queue::JobQueue;
+use actix::prelude::*;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Notes in the ledger: the life each partition has noted, and the mark.
+const LIFE: &str = "queue/life/";
+const MARK: &str = "queue/mark";
+
+/// The node's marks. One mark serves all lines: the least of what each line would keep.
+#[derive(Default)]
+pub(super) struct Marks {
+    lives: Lives,
+    samples: Samples,
+    mark: Positions,
+    busy: bool,
+}
+
+/// What the ledger and the queue said at the start.
+pub(super) struct Remembered {
+    life: String,
+    noted: Vec<(Partition, String)>,
+    mark: Positions,
+}
+
+/// Reads what an earlier process noted.
+pub(super) async fn remember(queue: Arc<dyn JobQueue>, ledger: Arc<dyn Ledger>) -> Result<Remembered, Fault> {
+    let life = queue.life().await?;
+    let notes = ledger.notes(LIFE).await?;
+    let noted = notes.into_iter().filter_map(|(name, life)| Some((partition(name.strip_prefix(LIFE)?)?, life)));
+    let mark = ledger.note(MARK).await?.unwrap_or_default();
+    Ok(Remembered { life, noted: noted.collect(), mark: read(&mark) })
+}
+
+impl Supervisor {
+    pub(super) fn remembered(&mut self, remembered: Remembered) {
+        self.marks.lives.remember(remembered.noted);
+        self.marks.lives.heard(&remembered.life, &Positions::new());
+        self.marks.mark = remembered.mark;
+    }
+
+    /// Where a partition begins: where it committed, or at the mark when the queue has lived another life since.
+    pub(super) fn begin_at(&mut self, partition: Partition, committed: NextOffset) -> NextOffset {
+        if !self.marks.lives.assigned(partition, committed) {
+            return committed;
+        }
+        let mark = self.marks.mark.get(&partition).copied().unwrap_or(NextOffset(0)).min(committed);
+        tracing::error!(%partition, from = mark.0, to = committed.0, "queue lost its jobs, records are read again");
+        mark
+    }
+
+    /// Every few seconds: hear the queue's life, take a sample, move the mark.
+    pub(super) fn keep_marks(&mut self, ctx: &mut Context<Self>) {
+        // Without partitions there is nothing to mark, and what another process marked stays.
+        if self.marks.busy || self.partitions.is_empty() {
+            return;
+        }
+        self.marks.busy = true;
+        let queue = Arc::clone(&self.stores.queue);
+        let lines: Vec<Name> = self.settings.lines.iter().map(|l| l.line.name).collect();
+        let asking = async move {
+            let life = queue.life().await?;
+            let mut oldest: Option<Millis> = None;
+            for line in lines {
+                for lane in queue.counts(line).await? {
+                    oldest = match (oldest, lane.unfinished) {
+                        (Some(a), Some(b)) => Some(a.min(b)),
+                        (a, b) => a.or(b),
+                    };
+                }
+            }
+            Ok::<_, Fault>((life, oldest))
+        };
+        ctx.spawn(asking.into_actor(self).map(|answer, act, ctx| match answer {
+            Ok((life, oldest)) => act.heard(&life, oldest, ctx),
+            Err(fault) => {
+                act.marks.busy = false;
+                tracing::warn!(%fault, "queue does not say how far it is, the mark stays");
+            }
+        }));
+    }
+
+    fn heard(&mut self, life: &str, oldest: Option<Millis>, ctx: &mut Context<Self>) {
+        let committed = self.hall.board.all_committed();
+        if self.marks.lives.heard(life, &committed) {
+            self.marks.samples.clear();
+            self.go_back(&committed);
+        }
+        let settled = self.hall.board.all_settled();
+        let noting = self.marks.lives.to_note(&settled);
+        let mut notes: Vec<(String, Option<String>)> =
+            noting.into_iter().map(|p| (format!("{LIFE}{p}"), Some(life.to_owned()))).collect();
+        let now = self.hall.now();
+        if self.marks.lives.marks_may_move() {
+            self.marks.samples.take(now, committed);
+            if let Some(mark) = self.marks.samples.mark(oldest, now)
+                && *mark != self.marks.mark
+            {
+                self.marks.mark.clone_from(mark);
+                notes.push((MARK.to_owned(), Some(write(mark))));
+            }
+        }
+        let ledger = Arc::clone(&self.ledger);
+        let keeping = async move { if notes.is_empty() { Ok(()) } else { ledger.set_notes(notes).await } };
+        ctx.spawn(keeping.into_actor(self).map(|kept, act, _| {
+            act.marks.busy = false;
+            if let Err(fault) = kept {
+                tracing::warn!(%fault, "marks cannot be kept");
+            }
+        }));
+    }
+
+    /// The queue lost its content while this node lives: every partition reads again from the mark.
+    fn go_back(&mut self, committed: &Positions) {
+        for (partition, stood) in committed {
+            let mark = self.marks.mark.get(partition).copied().unwrap_or(NextOffset(0)).min(*stood);
+            tracing::error!(%partition, from = mark.0, to = stood.0, "queue lost its jobs, records are read again");
+            self.hall.board.begin(*partition, mark);
+            let id = ActorId::Partition(*partition);
+            if let Some(care) = self.care_of(&id) {
+                care.restart_asked = true;
+            }
+            self.stop_actor(&id);
+        }
+    }
+}
+
+/// `topic/number`; topics hold no `/` of their own in Kafka, files may.
+fn partition(text: &str) -> Option<Partition> {
+    let (topic, number) = text.rsplit_once('/')?;
+    Some(Partition { topic: Name::intern(topic).ok()?, number: number.parse().ok()? })
+}
+
+fn write(positions: &Positions) -> String {
+    let plain: BTreeMap<String, i64> = positions.iter().map(|(p, next)| (p.to_string(), next.0)).collect();
+    // A map of numbers under text: writing it cannot fail.
+    serde_json::to_string(&plain).unwrap_or_default()
+}
+
+/// A mark that cannot be read is no mark: the beginning is always safe.
+fn read(text: &str) -> Positions {
+    let plain: BTreeMap<String, i64> = serde_json::from_str(text).unwrap_or_default();
+    plain.into_iter().filter_map(|(name, next)| Some((partition(&name)?, NextOffset(next)))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_reads_as_it_was_written() {
+        let mark = Positions::from([
+            (Partition { topic: Name::of("shop.orders"), number: 3 }, NextOffset(9_007_199_254_740_993)),
+            (Partition { topic: Name::of("a/b"), number: 0 }, NextOffset(0)),
+        ]);
+        assert_eq!(read(&write(&mark)), mark);
+        assert_eq!(read("not json"), Positions::new());
+    }
+}

@@ -1,0 +1,172 @@
+//! Goal: the sink ends with the row's last content, however jobs, runs and lost answers fall (J2, J3, K1, K5; 2.12 cases 8, 9).
+//!
+//! Method: the test feeds one record at a time into a node on memory parts and holds the sink's writes behind a gate, so
+//! that every interleaving is played on purpose.
+
+use crate::world::{Feed, SHOP, World, ended, look, run, until};
+use serde_json::{Value, json};
+use std::sync::atomic::Ordering;
+use widerow::domain::fault::{Fault, FaultKind};
+use widerow::domain::ids::Name;
+use widerow::io::memory::Call;
+use widerow::ports::queue::JobQueue;
+use widerow::supervisor::{Engine, IdleState};
+use widerow::telemetry::{DocumentOutcome, JobOutcome};
+
+fn order(status: u64, hidden: u64) -> Value {
+    json!({ "database": "trade", "table": "orders", "type": "update", "ts": 1,
+        "data": { "id": 1, "order_no": "n1", "status": status, "hidden": hidden }, "old": {} })
+}
+
+/// Waiting and running jobs of the line.
+async fn jobs(world: &World) -> (u64, u64) {
+    let lanes = world.queue.counts(Name::of("orders")).await.unwrap();
+    (lanes.iter().map(|l| l.waiting + l.retry).sum(), lanes.iter().map(|l| l.active).sum())
+}
+
+/// The statuses that came to the sink, in their order.
+fn came(world: &World) -> Vec<u64> {
+    world.sink.came.lock().unwrap().iter().map(|(_, _, doc)| doc.as_ref().unwrap()["status"].as_u64().unwrap()).collect()
+}
+
+async fn settled(world: &World, done: u64) {
+    let what = format!("{done} runs are done");
+    until(&what, async || (world.totals.jobs(JobOutcome::Done) == done && jobs(world).await == (0, 0)).then_some(())).await;
+}
+
+async fn over(engine: Engine, feed: Feed, world: &World, status: u64) {
+    feed.end().await;
+    assert_eq!(ended(&engine).await, IdleState::Idle);
+    engine.drain().await;
+    assert_eq!(world.documents().await["n1"]["status"], status);
+    // I4: what comes to a sink never falls for an id.
+    let came = world.sink.came.lock().unwrap();
+    assert!(came.windows(2).all(|pair| pair[0].1 <= pair[1].1), "{came:?}");
+}
+
+fn skipping() -> World {
+    World::new(SHOP, "", |settings| {
+        settings.lines[0].line.skip_equal = true;
+        settings.lines[0].workers = 2;
+        settings.lines[0].batch = 1;
+    })
+}
+
+/// Changes that land while the row's job runs get one follow-up, which runs after it and brings the last of them (J2).
+#[test]
+fn a_change_during_the_run_gets_a_follow_up() {
+    let world = skipping();
+    run(async {
+        let (engine, feed) = world.start_fed();
+        feed.begin().await;
+        world.sink.before.shut();
+        feed.deliver(&order(1, 0)).await;
+        until("the first run is at the sink", async || (world.sink.came() == 1).then_some(())).await;
+        for status in 2..=6 {
+            feed.deliver(&order(status, 0)).await;
+        }
+        // Some may travel to the queue together: they are offered once their records are settled.
+        until("all changes are offered", async || {
+            let picture = look(&engine).await;
+            let view = picture.actors.iter().find_map(|actor| actor.partition.as_ref())?;
+            (view.position == "6" && view.open_tickets == 0).then_some(())
+        })
+        .await;
+        assert_eq!(jobs(&world).await, (1, 1), "one waits, one runs: never two at once");
+        assert_eq!(came(&world), [1]);
+        world.sink.before.open();
+        settled(&world, 2).await;
+        assert_eq!(came(&world), [1, 6]);
+        over(engine, feed, &world, 6).await;
+    });
+}
+
+/// A → B → A with two workers and skipping on: the second A lands while B is on its way, and is written (K5).
+#[test]
+fn there_and_back_ends_there() {
+    let world = skipping();
+    run(async {
+        let (engine, feed) = world.start_fed();
+        feed.begin().await;
+        feed.deliver(&order(1, 0)).await;
+        settled(&world, 1).await;
+        world.sink.after.shut();
+        feed.deliver(&order(2, 0)).await;
+        until("B is at the sink", async || (world.sink.came() == 2).then_some(())).await;
+        feed.deliver(&order(1, 0)).await;
+        until("the way back is offered", async || (jobs(&world).await == (1, 1)).then_some(())).await;
+        world.sink.after.open();
+        settled(&world, 3).await;
+        assert_eq!(came(&world), [1, 2, 1]);
+        over(engine, feed, &world, 1).await;
+    });
+}
+
+/// B reached the sink but its answer was lost: the sink may hold either, so A is written though A was the last known (K5).
+#[test]
+fn a_lost_answer_forbids_skipping() {
+    let world = skipping();
+    run(async {
+        let (engine, feed) = world.start_fed();
+        feed.begin().await;
+        feed.deliver(&order(1, 0)).await;
+        settled(&world, 1).await;
+        world.sink.inner.script.lose_next(Call::Write, 1, &Fault::new(FaultKind::Timeout, "scripted", "no answer"));
+        world.sink.after.shut();
+        feed.deliver(&order(2, 0)).await;
+        until("B is at the sink", async || (world.sink.came() == 2).then_some(())).await;
+        feed.deliver(&order(1, 0)).await;
+        until("the way back is offered", async || (jobs(&world).await.0 == 1).then_some(())).await;
+        world.sink.after.open();
+        settled(&world, 2).await;
+        assert_eq!(came(&world), [1, 2, 1]);
+        over(engine, feed, &world, 1).await;
+    });
+}
+
+/// A change that the document does not show is not written while skipping is on, and is when it is off.
+#[test]
+fn equal_documents_are_skipped_only_when_asked() {
+    for skip in [true, false] {
+        let world = skipping();
+        run(async {
+            let (engine, feed) = world.start_fed();
+            engine.skip_equal[&Name::of("orders")].store(skip, Ordering::Relaxed);
+            feed.begin().await;
+            for hidden in 0..4 {
+                feed.deliver(&order(7, hidden)).await;
+                settled(&world, hidden + 1).await;
+            }
+            let (written, skipped) = if skip { (1, 3) } else { (4, 0) };
+            assert_eq!(world.sink.came(), written);
+            assert_eq!(world.totals.documents(DocumentOutcome::Skipped), skipped);
+            over(engine, feed, &world, 7).await;
+        });
+    }
+}
+
+/// A delete that lands while a write is on its way ends as a delete, and an insert after it as a document (K4, M5).
+#[test]
+fn a_delete_during_the_run_ends_deleted() {
+    let world = skipping();
+    run(async {
+        let (engine, feed) = world.start_fed();
+        feed.begin().await;
+        world.sink.before.shut();
+        feed.deliver(&order(1, 0)).await;
+        until("the first run is at the sink", async || (world.sink.came() == 1).then_some(())).await;
+        let gone = json!({ "database": "trade", "table": "orders", "type": "delete", "ts": 1,
+            "data": { "id": 1, "order_no": "n1", "status": 1 } });
+        feed.deliver(&gone).await;
+        until("the delete is offered", async || (jobs(&world).await == (1, 1)).then_some(())).await;
+        world.sink.before.open();
+        settled(&world, 2).await;
+        assert!(world.documents().await.is_empty());
+        feed.deliver(&order(3, 0)).await;
+        settled(&world, 3).await;
+        feed.end().await;
+        assert_eq!(ended(&engine).await, IdleState::Idle);
+        engine.drain().await;
+        assert_eq!(world.documents().await["n1"]["status"], 3);
+    });
+}
