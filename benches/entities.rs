@@ -11,7 +11,8 @@ use common::node::row_id;
 use common::shop::{self, Log};
 use std::collections::HashMap;
 use std::sync::Arc;
-use tokio::sync::oneshot;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::{Notify, oneshot};
 use widerow::domain::change::Image;
 use widerow::domain::decode::{DecodeSettings, Decoded, decode};
 use widerow::domain::entity::EntityState;
@@ -29,6 +30,11 @@ use widerow::ports::{Answer, Doors};
 use widerow::settings::Settings;
 use widerow::supervisor::{Engine, Parts, wiring};
 use widerow::telemetry::Totals;
+
+/// Changes without a verdict at most: what partitions let in.
+const OPEN_MAX: usize = 8_192;
+/// Changes of one chunk, as a partition hands them over.
+const CHUNK: usize = 256;
 
 fn main() {
     let entities = argument("--entities", 200_000);
@@ -121,17 +127,19 @@ async fn run(entities: usize, image: &Image, settings: Settings, slots: [Took; 2
 /// One change for each of so many rows; done when every ticket is settled.
 async fn apply_all(engine: &Engine, kind: Name, entities: usize, image: &Image, round: i64) -> Took {
     let (done, answer) = oneshot::channel();
-    let counter = Counter { left: entities, done: Some(done) }.start();
+    let settled = Arc::new((AtomicUsize::new(0), Notify::new()));
+    let counter = Counter { wanted: entities, settled: Arc::clone(&settled), done: Some(done) }.start();
     let home = TicketHome::new(Generation(1), counter.recipient());
     let watch = Watch::start(Whose::Process);
-    for at in 0..entities {
-        let row = row_id(kind, at);
-        let ticket = home.ticket(RecordOffset(at as i64));
-        let changes = vec![(change(row.clone(), image, round), ticket)];
-        engine.directory().apply(ApplyChanges { row, changes });
-        // What a partition lets in at once.
-        if at % 4_096 == 4_095 {
-            tokio::task::yield_now().await;
+    for first in (0..entities).step_by(CHUNK) {
+        let message = |at: usize| {
+            let row = row_id(kind, at);
+            let ticket = home.ticket(RecordOffset(at as i64));
+            ApplyChanges { row: row.clone(), changes: vec![(change(row, image, round), ticket)] }
+        };
+        engine.directory().apply_all((first..entities.min(first + CHUNK)).map(message).collect());
+        while first + CHUNK > settled.0.load(Ordering::Acquire) + OPEN_MAX {
+            settled.1.notified().await;
         }
     }
     answer.await.expect("the counter lives until it is done");
@@ -139,7 +147,8 @@ async fn apply_all(engine: &Engine, kind: Name, entities: usize, image: &Image, 
 }
 
 struct Counter {
-    left: usize,
+    wanted: usize,
+    settled: Arc<(AtomicUsize, Notify)>,
     done: Option<oneshot::Sender<()>>,
 }
 
@@ -151,8 +160,9 @@ impl Handler<TicketsClosed> for Counter {
     type Result = ();
     fn handle(&mut self, message: TicketsClosed, ctx: &mut Self::Context) {
         assert!(message.failed.is_empty(), "a change failed: no figure");
-        self.left -= message.settled.len();
-        if self.left == 0 {
+        let settled = self.settled.0.fetch_add(message.settled.len(), Ordering::AcqRel) + message.settled.len();
+        self.settled.1.notify_one();
+        if settled == self.wanted {
             self.done.take().map(|done| done.send(()));
             ctx.stop();
         }
