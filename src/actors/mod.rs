@@ -1,6 +1,7 @@
 //! The actors: thin shells around the pure rooms. They hold links and traits, never each other.
 
 pub mod backoff;
+mod batching;
 pub mod delivery;
 pub mod entity;
 pub mod offerer;
@@ -9,9 +10,6 @@ pub mod sink;
 pub mod writer;
 
 use tokio::sync::oneshot;
-
-/// Rows in one call of a store or a queue.
-const BATCH_ROWS_MAX: usize = 512;
 
 /// Tells everyone who asked for a drain that nothing is left in hand; an asker may have passed its deadline.
 fn answer_all(askers: &mut Vec<oneshot::Sender<u64>>) {

@@ -1,25 +1,23 @@
 //! Many entities' jobs in one call of the queue; settles the records' tickets once it has accepted them.
 //!
-//! Keeps J5 (a ticket closes only after the queue accepted every job durably) and O2's last sentence (a queue that
-//! cannot be reached is waited for). Knows nothing of lines or rows.
+//! Keeps J5: a ticket closes only after the queue accepted every job durably. A queue that cannot be reached is waited for
+//! (`batching.rs`). Knows nothing of lines or rows.
 
-use super::BATCH_ROWS_MAX;
-use super::backoff::Backoff;
+use super::batching::Batching;
 use crate::domain::fault::{Advice, Fault};
 use crate::domain::ids::{Millis, Name};
 use crate::domain::job::{Offer, Offered};
 use crate::domain::steps::{self, Step};
 use crate::messages::control::{Drain, Stop};
-use crate::messages::observe::{ActorKind, ActorState, Observation, Observe};
+use crate::messages::observe::{ActorKind, Observation, Observe};
 use crate::messages::offer::OfferJobs;
 use crate::messages::ticket::Ticket;
 use crate::ports::queue::JobQueue;
-use crate::telemetry::{JobOutcome, LineMeters, Stage, WaitingFor};
+use crate::telemetry::{JobOutcome, LineMeters, Stage};
 use actix::prelude::*;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
 
 pub struct OffererSetup {
     pub queue: Arc<dyn JobQueue>,
@@ -31,44 +29,16 @@ pub struct OffererSetup {
 
 pub struct OffererActor {
     setup: OffererSetup,
-    waiting: VecDeque<OfferJobs>,
-    in_flight: usize,
-    backoff: Backoff,
-    woken: bool,
-    handled: u64,
-    since: Millis,
-    last_progress: Millis,
-    last_error: Option<Fault>,
-    draining: Vec<oneshot::Sender<u64>>,
+    hands: Batching<OfferJobs>,
 }
 
 impl OffererActor {
     pub fn new(setup: OffererSetup) -> Self {
-        let now = (setup.clock)();
-        Self {
-            setup,
-            waiting: VecDeque::new(),
-            in_flight: 0,
-            backoff: Backoff::default(),
-            woken: false,
-            handled: 0,
-            since: now,
-            last_progress: now,
-            last_error: None,
-            draining: Vec::new(),
-        }
+        Self { hands: Batching::new(ActorKind::Offerer, setup.thread, setup.restarts, (setup.clock)()), setup }
     }
 
     fn flush(&mut self, ctx: &mut Context<Self>) {
-        if self.in_flight > 0 || self.backoff.is_waiting() {
-            return;
-        }
-        if self.waiting.is_empty() {
-            return super::answer_all(&mut self.draining);
-        }
-        let batch: Vec<_> = self.waiting.drain(..self.waiting.len().min(BATCH_ROWS_MAX)).collect();
-        self.in_flight = batch.len();
-        self.last_progress = (self.setup.clock)();
+        let Some(batch) = self.hands.next_batch((self.setup.clock)()) else { return };
         let offers: Vec<Offer> = batch.iter().flat_map(|m| m.offers.iter().cloned()).collect();
         let queue = Arc::clone(&self.setup.queue);
         let offering = async move {
@@ -78,8 +48,7 @@ impl OffererActor {
             (accepted, lines)
         };
         let done = offering.into_actor(self).map(move |(accepted, lines), act, ctx| {
-            act.in_flight = 0;
-            act.last_progress = (act.setup.clock)();
+            act.hands.answered((act.setup.clock)());
             match accepted {
                 Ok(offered) => act.accepted(batch, &lines, &offered),
                 Err(fault) => act.refused(batch, fault, ctx),
@@ -91,8 +60,8 @@ impl OffererActor {
 
     fn accepted(&mut self, batch: Vec<OfferJobs>, lines: &[Name], offered: &[Offered]) {
         steps::reached(Step::JobsAccepted);
-        self.backoff.reset();
-        self.handled += offered.len() as u64;
+        self.hands.well();
+        self.hands.done(offered.len() as u64);
         for (line, offered) in lines.iter().zip(offered) {
             let outcome = match offered {
                 Offered::Created => JobOutcome::Created,
@@ -103,13 +72,12 @@ impl OffererActor {
                 meters.jobs(outcome, 1);
             }
         }
-        self.measure(&batch);
+        self.measure(&batch, (self.setup.clock)());
         Ticket::settle(batch.into_iter().flat_map(|m| m.tickets));
     }
 
     /// Stage delays of one job per line and batch: a sample, so that measuring costs nothing per event.
-    fn measure(&self, batch: &[OfferJobs]) {
-        let now = self.last_progress;
+    fn measure(&self, batch: &[OfferJobs], now: Millis) {
         let span = |from: Millis, to: Millis| Duration::from_millis(to.since(from) as u64);
         for meters in self.setup.meters.values() {
             let of_line = |m: &OfferJobs| m.offers.iter().position(|o| o.key.line == meters.line()).map(|at| (m.written, at));
@@ -126,22 +94,14 @@ impl OffererActor {
     }
 
     fn refused(&mut self, batch: Vec<OfferJobs>, fault: Fault, ctx: &mut Context<Self>) {
-        let advice = fault.advice();
-        let text = fault.to_string();
-        if !matches!(advice, Advice::Wait | Advice::SlowDown) {
+        if !matches!(fault.advice(), Advice::Wait | Advice::SlowDown) {
             tracing::error!(%fault, jobs = batch.len(), "queue refuses offers, their records are read again");
-            self.last_error = Some(fault);
-            return Ticket::fail(batch.into_iter().flat_map(|m| m.tickets), &text);
+            Ticket::fail(batch.into_iter().flat_map(|m| m.tickets), &fault.to_string());
+            return self.hands.failed(fault);
         }
-        let pause = self.backoff.pause();
-        self.since = self.last_progress;
-        WaitingFor { fault: &fault, attempts: self.backoff.tries(), after: pause }.emit();
-        self.last_error = Some(fault);
-        let mut waiting = VecDeque::from(batch);
-        waiting.append(&mut self.waiting);
-        self.waiting = waiting;
+        let pause = self.hands.again(batch, fault);
         ctx.run_later(pause, |act, ctx| {
-            act.backoff.waited();
+            act.hands.waited();
             act.flush(ctx);
         });
     }
@@ -158,7 +118,7 @@ struct Flush;
 impl Handler<Flush> for OffererActor {
     type Result = ();
     fn handle(&mut self, _: Flush, ctx: &mut Self::Context) {
-        self.woken = false;
+        self.hands.awake();
         self.flush(ctx);
     }
 }
@@ -166,9 +126,7 @@ impl Handler<Flush> for OffererActor {
 impl Handler<OfferJobs> for OffererActor {
     type Result = ();
     fn handle(&mut self, message: OfferJobs, ctx: &mut Self::Context) {
-        self.waiting.push_back(message);
-        if self.in_flight == 0 && !self.woken {
-            self.woken = true;
+        if self.hands.push(message) {
             ctx.notify(Flush);
         }
     }
@@ -177,8 +135,7 @@ impl Handler<OfferJobs> for OffererActor {
 impl Handler<Drain> for OffererActor {
     type Result = ResponseFuture<u64>;
     fn handle(&mut self, _: Drain, ctx: &mut Self::Context) -> Self::Result {
-        let (done, answer) = oneshot::channel();
-        self.draining.push(done);
+        let answer = self.hands.drain();
         self.flush(ctx);
         Box::pin(async move { answer.await.unwrap_or(0) })
     }
@@ -194,19 +151,6 @@ impl Handler<Stop> for OffererActor {
 impl Handler<Observe> for OffererActor {
     type Result = Observation;
     fn handle(&mut self, _: Observe, _: &mut Self::Context) -> Observation {
-        let waiting = self.backoff.is_waiting();
-        Observation {
-            state: if waiting { ActorState::BackingOff } else { ActorState::Running },
-            reason: self.last_error.as_ref().filter(|_| waiting).map(Fault::to_string).unwrap_or_default(),
-            since: self.since.0,
-            thread: self.setup.thread,
-            depth: self.waiting.len() as u64,
-            in_flight: self.in_flight as u64,
-            handled: self.handled,
-            restarts: self.setup.restarts,
-            last_error: self.last_error.as_ref().map(Fault::to_string),
-            last_progress: self.last_progress.0,
-            ..Observation::new(format!("offerer:{}", self.setup.thread), ActorKind::Offerer, self.since)
-        }
+        self.hands.observe()
     }
 }
