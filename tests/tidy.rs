@@ -46,7 +46,6 @@ const CRATES: &[(&str, &[&str])] = &[
     ("indicatif", &["src/cli", "src/main"]),
     ("metrics", &["src/telemetry"]),
     ("metrics_exporter_prometheus", &["src/telemetry"]),
-    ("miette", &["src/cli", "src/main"]),
     ("mimalloc", &["src/main"]),
     ("saphyr_parser", &["src/settings"]),
     ("tracing_subscriber", &["src/telemetry"]),
