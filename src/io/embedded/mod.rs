@@ -1,7 +1,7 @@
 //! The embedded store: one fjall database under `data_dir/store` behind four doors: rows, queue, documents, ledger.
 //!
 //! Keeps W1 with `wal: sync` and J5: whatever a door acknowledges has been synced. All doors share one journal, so one
-//! sync serves every batch that was committed before it ([`EmbeddedStore::sync`]).
+//! sync serves every batch that was committed before it (`EmbeddedStore::sync`).
 //! Opening is refused when another process has the store open, or when it was written by a version we do not know.
 //! Files: `store/format` says our version, `store/lock` is held while open, `store/fjall/` belongs to fjall.
 //!
