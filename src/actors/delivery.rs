@@ -9,6 +9,7 @@ use crate::domain::job::{Load, Settled, Verdict};
 use crate::domain::line::{DeleteMode, Line};
 use crate::domain::row::WideRow;
 use crate::domain::schema::{RowKind, Schema};
+use crate::domain::steps::{self, Step};
 use crate::ports::queue::{Finish, Taken};
 use crate::ports::sink::{Body, SinkOutcome, SinkWrite};
 use crate::telemetry::{self, DocumentOutcome, JobOutcome, LineMeters, Stage};
@@ -262,6 +263,7 @@ fn wish(held: &mut Held, row: Option<&WideRow>, target: &Target<'_>) -> Wish {
         Ok(id) => id,
         Err(error) => return Wish::Never(error.to_string()),
     };
+    steps::reached(Step::MappingBegun);
     let body = if row.is_alive(kind) {
         match document.build(row, kind, schema) {
             Ok(built) => {

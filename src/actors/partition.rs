@@ -213,6 +213,7 @@ impl PartitionActor {
     }
 
     fn decode(&self, record: &Record) -> Result<Vec<RowChange>, BadRecord> {
+        steps::reached(Step::DecodeBegun);
         let changes = match decode::decode_by(record, &self.setup.decode, &self.setup.schema, &self.plans)? {
             Decoded::Ignored(why) => {
                 self.ignore(why, record.offset);

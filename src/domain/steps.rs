@@ -20,9 +20,16 @@ pub enum Step {
     DocumentWritten,
     JobFinished,
     LetterKept,
+    /// Inside the decoder: a panic there is the record's own.
+    DecodeBegun,
+    /// Inside the document's mapping: a panic there is the job's own.
+    MappingBegun,
 }
 
 impl Step {
+    /// Inside what is caught where it happens: a panic there is one record's or one job's.
+    pub const CAUGHT: [Self; 2] = [Self::DecodeBegun, Self::MappingBegun];
+
     pub const ALL: [Self; 13] = [
         Self::RecordsTaken,
         Self::RecordDecoded,
@@ -53,6 +60,8 @@ impl Step {
             Self::DocumentWritten => "document_written",
             Self::JobFinished => "job_finished",
             Self::LetterKept => "letter_kept",
+            Self::DecodeBegun => "decode_begun",
+            Self::MappingBegun => "mapping_begun",
         }
     }
 }
@@ -95,7 +104,7 @@ mod scripted {
         let (what, step) = (parts.next()?, parts.next()?);
         let nth: i64 = parts.next().unwrap_or("1").parse().ok()?;
         let times: i64 = parts.next().unwrap_or("1").parse().ok()?;
-        let step = Step::ALL.into_iter().find(|s| s.label() == step)?;
+        let step = Step::ALL.into_iter().chain(Step::CAUGHT).find(|s| s.label() == step)?;
         SCRIPT.set(Script { abort: what == "abort", step, left: AtomicI64::new(nth), times }).ok()
     }
 

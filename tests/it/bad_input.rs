@@ -309,3 +309,20 @@ fn a_full_disk_is_waited_for() {
         assert_same(&documents, &shop.documents(), "with room again");
     });
 }
+
+/// A panic in the decoder makes that record a dead letter with its cause, and its neighbours go on; one in a document's
+/// mapping makes that job try again. Method: the real binary, told to panic inside.
+#[test]
+fn panics_inside_are_one_records_or_one_jobs() {
+    let shop = good_records(30);
+    let site = Site::new(SHOP, &shop.text());
+    let ran = site.run(&[], Some("panic:decode_begun:7:1"));
+    assert_eq!((ran.code, &ran.summary["dead_letters"]), (Some(0), &json!(1)), "{}", ran.log);
+    assert!(ran.log.contains("\"reason\":\"panicked\"") && ran.log.contains("scripted panic"), "{}", ran.log);
+    assert_eq!(site.fold("orders").len(), 29, "all but the one whose decoding panicked");
+
+    let site = Site::new(SHOP, &shop.text());
+    let ran = site.run(&[], Some("panic:mapping_begun:3:2"));
+    assert_eq!((ran.code, &ran.summary["jobs"]["buried"]), (Some(0), &json!(0)), "{}", ran.log);
+    assert_same(&site.fold("orders"), &shop.documents(), "after two panics in the mapping");
+}
