@@ -32,9 +32,6 @@ use tokio::sync::oneshot;
 
 /// Records decoded and routed before the thread's other actors get a turn.
 const CHUNK_RECORDS_MAX: usize = 256;
-/// Once full, a partition takes no more before this part of `in_flight` is free (at most, in records: [`CHUNK_RECORDS_MAX`]
-/// times two). Refilling by the few records that each answer frees would make every batch behind it as small.
-const REFILL_PART: usize = 4;
 /// Between two tries to keep a dead letter.
 const LETTER_RETRY: Duration = Duration::from_millis(500);
 /// O4: how far settled records may run ahead of the frontier, in multiples of `in_flight`.
@@ -93,8 +90,6 @@ pub struct PartitionActor {
     home: Arc<TicketHome>,
     plans: Plans,
     frontier: Frontier,
-    /// `in_flight` was reached, and not enough has been settled since.
-    full: bool,
     backlog: VecDeque<Record>,
     taken: Option<oneshot::Sender<()>>,
     position: NextOffset,
@@ -113,13 +108,12 @@ pub struct PartitionActor {
 }
 
 impl PartitionActor {
-    /// `address` is the actor's own, so that tickets can report before it runs.
+    /// `tickets` is the actor's own address, so that tickets can report before it runs.
     pub fn new(setup: Arc<PartitionSetup>, life: PartitionLife, tickets: Recipient<TicketsClosed>) -> Self {
         let now = (setup.clock)();
         Self {
             home: TicketHome::new(life.generation, tickets),
             plans: Plans::default(),
-            full: false,
             frontier: Frontier::starting_at(life.start),
             backlog: VecDeque::new(),
             taken: None,
@@ -151,8 +145,7 @@ impl PartitionActor {
         }
         // One record may always be open, so that a spent budget delays a partition and never stops it.
         unsettled == 0
-            || (!self.full
-                && unsettled < self.setup.in_flight
+            || (unsettled < self.setup.in_flight
                 && self.frontier.span() < self.setup.in_flight * SPAN_FACTOR
                 && !self.setup.budget.is_spent())
     }
@@ -161,23 +154,14 @@ impl PartitionActor {
         look(&mut self.life.retrial.lock().unwrap_or_else(|e| e.into_inner()))
     }
 
-    /// O4 with a pause: open records drain by a stretch before they are filled up again.
-    fn note_fullness(&mut self) {
-        let (unsettled, most) = (self.frontier.unsettled(), self.setup.in_flight);
-        let stretch = (most / REFILL_PART).min(2 * CHUNK_RECORDS_MAX);
-        self.full = unsettled >= most || (self.full && unsettled + stretch > most);
-    }
-
     /// Takes from the backlog what the bounds allow, then lets the source go on.
     fn advance(&mut self, ctx: &mut Context<Self>) {
         let mut rows = RowBatch::default();
         let mut taken = 0;
-        self.note_fullness();
         while taken < CHUNK_RECORDS_MAX && self.has_room() {
             let Some(record) = self.backlog.pop_front() else { break };
             taken += 1;
             self.take_in(record, &mut rows, ctx);
-            self.note_fullness();
         }
         rows.send(&*self.setup.directory);
         if taken > 0 {

@@ -198,11 +198,6 @@ impl<T> EntityState<T> {
         self.pending.is_empty() && self.flying.is_none() && self.moves.is_empty() && !self.moving
     }
 
-    /// A write is in flight (N1).
-    pub fn is_flying(&self) -> bool {
-        self.flying.is_some()
-    }
-
     /// Tickets in hand, those of a move in the caller's hands left out.
     pub fn open_tickets(&self) -> usize {
         let flying = self.flying.as_ref().map_or(0, |b| b.batch.tickets.len());
