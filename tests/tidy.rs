@@ -47,7 +47,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("metrics", &["src/telemetry"]),
     ("metrics_exporter_prometheus", &["src/telemetry"]),
     ("mimalloc", &["src/main"]),
+    ("prost", &["src/io/hbase"]),
     ("saphyr_parser", &["src/settings"]),
+    ("tokio_native_tls", &["src/io/hbase"]),
     ("tracing_subscriber", &["src/telemetry"]),
     ("ureq", &["src/admin/client"]),
 ];
