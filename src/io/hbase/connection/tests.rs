@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::io::hbase::pb;
-use tokio::io::{AsyncReadExt, DuplexStream, ReadHalf as Half, WriteHalf as OtherHalf, duplex, split};
+use tokio::io::{DuplexStream, ReadHalf as Half, WriteHalf as OtherHalf, duplex, split};
 
 const SECOND: Duration = Duration::from_secs(1);
 
