@@ -94,6 +94,8 @@ impl Client {
         let dial = Dial {
             user: settings.user,
             connect_timeout: settings.connect_timeout,
+            // A call may have spent some of its time on connecting.
+            silence_max: settings.call_timeout / 2,
             frame_bytes_max: FRAME_BYTES_MAX,
             tls: settings.tls,
         };

@@ -66,11 +66,16 @@ impl Registry {
             return;
         }
         self.lives.send_if_modified(|known| {
-            let before = known.lives.insert(life.address.clone(), life.start_code);
-            if before.is_some_and(|code| code != life.start_code) {
+            let before = known.lives.get(&life.address).copied().unwrap_or(0);
+            // Start codes are times. Meta names a dead process until its regions are opened elsewhere.
+            if life.start_code <= before {
+                return false;
+            }
+            if before != 0 {
                 tracing::info!(server = %life.address, start_code = life.start_code, "region server lives anew");
             }
-            before != Some(life.start_code)
+            known.lives.insert(life.address.clone(), life.start_code);
+            true
         });
     }
 
