@@ -47,6 +47,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("metrics", &["src/telemetry"]),
     ("metrics_exporter_prometheus", &["src/telemetry"]),
     ("mimalloc", &["src/main"]),
+    ("rdkafka", &["src/io"]),
     ("saphyr_parser", &["src/settings"]),
     ("tracing_subscriber", &["src/telemetry"]),
     ("ureq", &["src/admin/client"]),
