@@ -49,12 +49,15 @@ pub fn client_config(address: &KafkaAddress, client_id: &str) -> ClientConfig {
         config.set("sasl.username", &sasl.username);
         config.set("sasl.password", sasl.password.reveal());
     }
-    match (address.tls.is_some(), address.sasl.is_some()) {
-        // Plain text, unless a property says otherwise (Kerberos and OAuth have no keys of ours).
-        (false, false) => {}
-        (true, false) => drop(config.set("security.protocol", "SSL")),
-        (false, true) => drop(config.set("security.protocol", "SASL_PLAINTEXT")),
-        (true, true) => drop(config.set("security.protocol", "SASL_SSL")),
+    // Plain text without either, unless a property says otherwise (Kerberos and OAuth have no keys of ours).
+    let protocol = match (address.tls.is_some(), address.sasl.is_some()) {
+        (false, false) => None,
+        (true, false) => Some("SSL"),
+        (false, true) => Some("SASL_PLAINTEXT"),
+        (true, true) => Some("SASL_SSL"),
+    };
+    if let Some(protocol) = protocol {
+        config.set("security.protocol", protocol);
     }
     config
 }
@@ -186,11 +189,9 @@ mod tests {
         ] {
             assert_eq!(config.get(key), want, "{key}");
         }
-        for (tls, sasl, want) in [
-            (Some(tls.clone()), None, "SSL"),
-            (None, Some(sasl.clone()), "SASL_PLAINTEXT"),
-            (Some(tls), Some(sasl), "SASL_SSL"),
-        ] {
+        for (tls, sasl, want) in
+            [(Some(tls.clone()), None, "SSL"), (None, Some(sasl.clone()), "SASL_PLAINTEXT"), (Some(tls), Some(sasl), "SASL_SSL")]
+        {
             let config = client_config(&KafkaAddress { tls, sasl, ..address(&[]) }, "me");
             assert_eq!(config.get("security.protocol"), Some(want));
             assert_eq!(config.get("ssl.ca.location").is_some(), want.ends_with("SSL"), "{want}");
