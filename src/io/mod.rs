@@ -9,6 +9,8 @@ pub mod jobbook;
 pub mod jsonl;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+#[cfg(feature = "kafka")]
+pub mod kafka_sink;
 pub mod memory;
 pub mod print;
 mod rowmerge;
