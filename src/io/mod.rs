@@ -9,4 +9,6 @@ pub mod jobbook;
 pub mod jsonl;
 pub mod memory;
 pub mod print;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod rowmerge;
