@@ -13,4 +13,6 @@ pub mod kafka;
 pub mod kafka_sink;
 pub mod memory;
 pub mod print;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod rowmerge;
