@@ -15,4 +15,6 @@ pub mod memory;
 pub mod print;
 #[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(feature = "redis")]
+pub mod redis_sink;
 mod rowmerge;
