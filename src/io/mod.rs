@@ -1,5 +1,7 @@
 //! The world behind the doors: one client crate each, and the same doors in memory.
 
+#[cfg(any(feature = "elasticsearch", feature = "hbase", feature = "redis"))]
+pub mod clients;
 pub mod embedded;
 mod feed;
 pub mod generator;
@@ -7,6 +9,14 @@ pub mod generator;
 pub mod hbase;
 pub mod jobbook;
 pub mod jsonl;
+#[cfg(feature = "kafka")]
+pub mod kafka;
+#[cfg(feature = "kafka")]
+pub mod kafka_sink;
 pub mod memory;
 pub mod print;
+#[cfg(feature = "redis")]
+pub mod redis;
+#[cfg(feature = "redis")]
+pub mod redis_sink;
 mod rowmerge;

@@ -71,9 +71,9 @@ const FAULTS: &[Fault] = &[
     (Code::UnknownKey, "jsonl: { path: in.jsonl }", "jsonl: { path: in.jsonl }\n    §fromat: auto"),
     (Code::UnknownKey, "{ sum: trade.item.qty }", "{ §sun: trade.item.qty, count: trade.item }"),
     (Code::UnknownKind, "embedded: {} } # sink", "§embeded: {} }"),
-    (Code::NotBuilt, "store: { embedded: {} }", "store: { §hbase: { servers: [a] } }"),
-    (Code::NotBuilt, "embedded: {} } # sink", "§elasticsearch: { urls: [a] } }"),
-    (Code::NotBuilt, "jsonl: { path: in.jsonl }", "§kafka: { brokers: [a] }"),
+    (Code::BadValue, "store: { embedded: {} }", "store: { hbase: { servers: [§\"a:b\"] } }"),
+    (Code::NotBuilt, "embedded: {} } # sink", "§mysql: { urls: [a] } }"),
+    (Code::NotBuilt, "jsonl: { path: in.jsonl }", "§nsq: { brokers: [a] }"),
     (Code::NotBuilt, "[ingest, deliver]", "[ingest, deliver, §verify]"),
     (Code::NotBuilt, "{ no: order_no }", "{ no: §{ via: a.b, on: c } }"),
     (Code::MissingKey, "version: 1", "§# no version"),
@@ -107,6 +107,19 @@ const FAULTS: &[Fault] = &[
     (Code::BadValue, "jsonl: { path: in.jsonl }", "generator: { rate: §2000 }"),
     (Code::OutOfRange, "  max_pending: 10", "  max_pending: §0"),
     (Code::OutOfRange, "lease: 30s", "lease: §0s"),
+    (Code::OutOfRange, "embedded: {} } # sink", "redis: { url: \"redis://h\", key: \"o:{no}\", ttl: §1h } }"),
+    (Code::IdNotKey, "embedded: {} } # sink", "redis: { url: \"redis://h\", key: §\"o:{on}\" } }"),
+    (Code::BadTemplate, "embedded: {} } # sink", "redis: { url: \"redis://h\", key: §\"o:{last4(no)}\" } }"),
+    (Code::SharedDocument, "    sink: { embedded: {} } # sink", "    sink: { redis: { url: \"redis://h\", key: \"o:{no}\" } }
+  again:
+    row: order
+    document: { id: \"{no}\", fields: { no: trade.orders.no } }
+    sink: { redis: { url: \"redis://h\", key: §\"o:{no}\" } }"),
+    (Code::BadField, "    sink: { embedded: {} } # sink", "    sink: { embedded: {} }
+  again:
+    row: order
+    document: { id: \"{no}\", fields: { v: trade.orders.no } }
+    sink: { redis: { url: \"redis://h\", key: \"o:{no}\", form: §fields } }"),
     (Code::UnsetVariable, "  id: n1", "  id: §\"${NOT_SET}\""),
     (Code::BadVariable, "  id: n1", "  id: §\"${NOT\""),
     (Code::SecretUnreadable, "listen: ", "token: §secret://env/NOT_SET, listen: "),
@@ -305,7 +318,7 @@ impl Source {
     fn kind_path(&self) -> Option<&str> {
         match &self.kind {
             SourceKind::Jsonl { path } => path.to_str(),
-            SourceKind::Generator(_) => None,
+            _ => None,
         }
     }
 }
