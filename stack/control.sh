@@ -139,7 +139,7 @@ stack_down_one() {
 }
 
 stack_down() {
-    local purge= name i names=()
+    local purge='' name i names=()
     for name in "$@"; do
         if [ "$name" = --purge ]; then purge=yes; else names+=("$name"); fi
     done
