@@ -85,7 +85,7 @@ stack_up_one() {
     pid=$(stack_pid "$name")
     if [ -n "$pid" ]; then
         told=$(stack_health "$name") ||
-            die "$name runs (pid $pid) but does not answer: $told. See .stack/run/$name/$name.log; ./dev stack down $name ends it."
+            die "$name runs (pid $pid) but does not answer${told:+: $told}. See .stack/run/$name/$name.log; ./dev stack down $name ends it."
         say "$name: is up"
     else
         need_stack "$name"
