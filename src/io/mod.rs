@@ -5,6 +5,8 @@ pub mod clients;
 pub mod embedded;
 mod feed;
 pub mod generator;
+#[cfg(feature = "hbase")]
+pub mod hbase;
 pub mod jobbook;
 pub mod jsonl;
 pub mod memory;
