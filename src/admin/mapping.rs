@@ -23,6 +23,11 @@ pub fn fingerprint(line: &LineSettings) -> String {
         SinkKind::Embedded => "embedded".to_owned(),
         SinkKind::Jsonl { path } => format!("jsonl {}", path.display()),
         SinkKind::QueueOnly => "queue_only".to_owned(),
+        SinkKind::Elasticsearch(search) => format!("elasticsearch {} {}", search.urls.join(","), search.index),
+        SinkKind::Redis(redis) => {
+            format!("redis {} {} {}", redis.redis.hosts.join(","), redis.redis.database, redis.key.source())
+        }
+        SinkKind::Kafka(kafka) => format!("kafka {} {}", kafka.address.brokers.join(","), kafka.topic),
     };
     // Writing to a String cannot fail. Templates and fields show themselves by their configured words only.
     let _ = write!(text, "sink {sink} document {:?}", line.line.document);

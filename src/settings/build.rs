@@ -8,9 +8,9 @@ use super::lines::{self, Context};
 use super::read::At;
 use super::rows;
 use super::settings::{
-    Admin, GeneratorSettings, LedgerKind, Node, OnBadRecord, OnLate, Queue, QueueKind, Retry, Secret, Settings, Source,
-    SourceKind, Store,
+    Admin, GeneratorSettings, LedgerKind, Node, OnBadRecord, OnLate, Queue, QueueKind, Retry, Settings, Source, SourceKind, Store,
 };
+use super::systems::{Secrets, Systems};
 use super::tree::{Entry, Place};
 use super::values::{good_column, good_name};
 use crate::domain::change::Snapshot;
@@ -19,7 +19,6 @@ use crate::domain::ids::Name;
 use crate::domain::job::Lane;
 use crate::domain::route::{PartitionedBy, StampKind};
 use crate::domain::schema::VersionKind;
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -31,17 +30,17 @@ const WEIGHT_MAX: u64 = 1000;
 const RESERVED_LANES: &[&str] = &["first_seen", "snapshot", "strict"];
 
 /// Builds the settings. They mean something only if no error was found.
-pub fn build(root: At<'_>, secrets: &HashMap<String, Secret>, findings: &mut Findings) -> Settings {
+pub fn build(root: At<'_>, secrets: &Secrets, findings: &mut Findings) -> Settings {
     let node = node(root.get("node"), findings);
-    let sources: Vec<Source> = root.get("sources").entries().iter().filter_map(|e| source(e, findings)).collect();
-    let queue = queue(root.get("queue"), findings);
+    let sources: Vec<Source> = root.get("sources").entries().iter().filter_map(|e| source(e, secrets, findings)).collect();
+    let queue = queue(root.get("queue"), secrets, findings);
     let schema = rows::schema(root.get("rows"), findings);
-    let context = Context { schema: &schema, rows: root.get("rows"), queue: &queue, sources: &sources };
+    let context = Context { schema: &schema, rows: root.get("rows"), queue: &queue, sources: &sources, secrets };
     let lines = lines::lines(root.get("lines"), &context, findings);
     let settings = Settings {
         node,
         sources,
-        store: Store::Embedded,
+        store: store(root.get("store"), secrets, findings),
         queue,
         schema: Arc::new(schema),
         lines,
@@ -89,11 +88,21 @@ fn format(text: &str) -> Format {
     }
 }
 
-fn source(entry: &Entry, findings: &mut Findings) -> Option<Source> {
+fn store(at: At<'_>, secrets: &Secrets, findings: &mut Findings) -> Store {
+    match at.get("hbase") {
+        At(None) => Store::Embedded,
+        hbase => Store::Hbase(Box::new(Systems { secrets, findings }.hbase(hbase))),
+    }
+}
+
+fn source(entry: &Entry, secrets: &Secrets, findings: &mut Findings) -> Option<Source> {
     let at = At(Some(entry));
     let read_as = format(at.get("format").text());
     let kind = if at.get("jsonl").0.is_some() {
         SourceKind::Jsonl { path: at.get("jsonl").get("path").path() }
+    } else if at.get("kafka").0.is_some() {
+        let path = format!("sources.{}.kafka", entry.key);
+        SourceKind::Kafka(Systems { secrets, findings }.kafka(at.get("kafka"), &path))
     } else {
         at.get("generator").0?;
         let generator = generator(at.get("generator"));
@@ -167,7 +176,9 @@ fn partitioned_by(at: At<'_>, findings: &mut Findings) -> PartitionedBy {
     PartitionedBy::Columns(names.into_iter().map(Name::of).collect())
 }
 
-fn queue(at: At<'_>, findings: &mut Findings) -> Queue {
+fn queue(at: At<'_>, secrets: &Secrets, findings: &mut Findings) -> Queue {
+    let asynq = at.get("asynq");
+    let asynq = asynq.0.and_then(|_| Systems { secrets, findings }.asynq(asynq, "queue.asynq"));
     let (lanes, strict) = lanes(at.get("lanes"), findings);
     let name = at.get("default_lane");
     let default_lane = lanes.iter().position(|(lane, _)| lane.as_str() == name.text());
@@ -188,7 +199,7 @@ fn queue(at: At<'_>, findings: &mut Findings) -> Queue {
         findings.add(Code::BadRetry, place, message).help("raise `retry.cap` or lower `retry.base`");
     }
     Queue {
-        kind: QueueKind::Embedded,
+        kind: asynq.map_or(QueueKind::Embedded, |asynq| QueueKind::Asynq(Box::new(asynq))),
         lanes,
         strict,
         default_lane: Lane(default_lane.and_then(|at| u8::try_from(at).ok()).unwrap_or_default()),
@@ -256,7 +267,7 @@ fn lane(name: &str, place: Place, weight: u32, lanes: &mut Vec<(Name, u32)>, fin
     }
 }
 
-fn admin(at: At<'_>, secrets: &HashMap<String, Secret>, findings: &mut Findings) -> Admin {
+fn admin(at: At<'_>, secrets: &Secrets, findings: &mut Findings) -> Admin {
     let listen = at.get("listen");
     let token = secrets.get("admin.token").cloned();
     let host_like = |host: &str| !host.is_empty() && (!host.contains(':') || (host.starts_with('[') && host.ends_with(']')));

@@ -7,6 +7,7 @@ use super::findings::{Code, Findings};
 use super::read::At;
 use super::rows::{TableNames, clash, template};
 use super::settings::{LineSettings, SinkKind};
+use super::systems::{Secrets, Systems};
 use super::tree::{Entry, Node};
 use super::values::{good_column, good_name};
 use super::{fields, settings};
@@ -24,6 +25,7 @@ pub struct Context<'a> {
     pub rows: At<'a>,
     pub queue: &'a settings::Queue,
     pub sources: &'a [settings::Source],
+    pub secrets: &'a Secrets,
 }
 
 /// Builds every line of `lines:`.
@@ -54,8 +56,8 @@ impl<'a> Builder<'a, '_> {
         let at = At(Some(entry));
         let kind = self.kind(at.get("row"));
         let document = at.get("document");
-        let sink = sink(at.get("sink"));
-        if document.0.is_none() && matches!(sink, Some(SinkKind::Embedded | SinkKind::Jsonl { .. })) {
+        let sink = self.sink(at.get("sink"), &entry.key);
+        if document.0.is_none() && sink.as_ref().is_some_and(|sink| *sink != SinkKind::QueueOnly) {
             let message = format!("line `{}` writes documents and declares none", entry.key);
             let finding = self.findings.add(Code::NoDocument, entry.key_place, message);
             finding.help("add `document: { id: …, fields: … }`; only `queue_only` goes without one");
@@ -85,6 +87,22 @@ impl<'a> Builder<'a, '_> {
         let skip_equal = at.get("skip_equal").boolean();
         let line = Line { name: Name::of(&entry.key), kind: kind.kind.name, when, lanes, types, document, delete, skip_equal };
         Some(LineSettings { line, sink: sink?, workers: at.get("workers").count(), batch: at.get("batch").count() })
+    }
+
+    fn sink(&mut self, at: At<'_>, line: &str) -> Option<SinkKind> {
+        let mut systems = Systems { secrets: self.context.secrets, findings: self.findings };
+        let kind = at.entries().first()?;
+        let path = format!("lines.{line}.sink.{}", kind.key);
+        let at = At(Some(kind));
+        match kind.key.as_str() {
+            "embedded" => Some(SinkKind::Embedded),
+            "queue_only" => Some(SinkKind::QueueOnly),
+            "jsonl" => Some(SinkKind::Jsonl { path: at.get("path").path() }),
+            "elasticsearch" => Some(SinkKind::Elasticsearch(systems.elasticsearch(at, &path))),
+            "redis" => systems.redis_sink(at, &path).map(SinkKind::Redis),
+            "kafka" => Some(SinkKind::Kafka(systems.kafka_sink(at, &path))),
+            _ => None,
+        }
     }
 
     fn kind(&mut self, at: At<'_>) -> Option<Kind<'a>> {
@@ -203,22 +221,12 @@ impl<'a> Builder<'a, '_> {
     }
 }
 
-fn sink(at: At<'_>) -> Option<SinkKind> {
-    if at.get("embedded").0.is_some() {
-        return Some(SinkKind::Embedded);
-    }
-    if at.get("queue_only").0.is_some() {
-        return Some(SinkKind::QueueOnly);
-    }
-    at.get("jsonl").0.map(|_| SinkKind::Jsonl { path: at.get("jsonl").get("path").path() })
-}
-
 /// K7: one file has one writer, and nobody reads what we write.
 fn shared_documents(at: At<'_>, context: &Context<'_>, findings: &mut Findings) {
     let mut writers: HashMap<PathBuf, &str> = HashMap::new();
     let sources = context.sources.iter().filter_map(|source| match &source.kind {
         settings::SourceKind::Jsonl { path } => Some((absolute(path), source.name.as_str())),
-        settings::SourceKind::Generator(_) => None,
+        _ => None,
     });
     let sources: HashMap<PathBuf, &str> = sources.collect();
     for entry in at.entries() {

@@ -1,7 +1,7 @@
 //! The configuration: as written, as meant, and everything found wrong with it.
 //!
 //! Read in this order: `tree` (what the files say and where), `merge`, `vars`, `spec` (the list of keys), `shape`
-//! (checked and completed), `build` with `rows`, `lines` and `fields` (what it means), `origin` (what it shows),
+//! (checked and completed), `build` with `rows`, `lines`, `fields` and `systems` (what it means), `origin` (what it shows),
 //! `reference` (what may be written). Depends on the domain only.
 
 mod build;
@@ -19,6 +19,7 @@ mod scalar;
 pub mod settings;
 mod shape;
 pub mod spec;
+pub mod systems;
 pub mod tree;
 mod values;
 mod vars;
@@ -27,6 +28,7 @@ pub use findings::{Code, Finding, Severity};
 pub use load::{Loaded, load, load_text};
 pub use origin::Origin;
 pub use settings::*;
+pub use systems::*;
 
 #[cfg(test)]
 mod tests;

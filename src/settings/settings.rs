@@ -2,6 +2,7 @@
 //!
 //! Made by `settings::load`, read by `supervisor/wiring.rs`. Knows nothing of files or YAML.
 
+use super::systems::{AsynqSettings, ElasticsearchSettings, HbaseSettings, KafkaSettings, KafkaSinkSettings, RedisSinkSettings};
 use crate::domain::change::Snapshot;
 use crate::domain::decode::Format;
 use crate::domain::ids::Name;
@@ -70,6 +71,7 @@ pub struct Source {
 pub enum SourceKind {
     Jsonl { path: PathBuf },
     Generator(GeneratorSettings),
+    Kafka(KafkaSettings),
 }
 
 /// The shop that trades (5.2).
@@ -107,6 +109,7 @@ pub enum OnBadRecord {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Store {
     Embedded,
+    Hbase(Box<HbaseSettings>),
 }
 
 #[derive(Clone, Debug)]
@@ -123,9 +126,10 @@ pub struct Queue {
     pub retry: Retry,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum QueueKind {
     Embedded,
+    Asynq(Box<AsynqSettings>),
 }
 
 /// J8.
@@ -161,6 +165,9 @@ pub enum SinkKind {
     Embedded,
     Jsonl { path: PathBuf },
     QueueOnly,
+    Elasticsearch(ElasticsearchSettings),
+    Redis(RedisSinkSettings),
+    Kafka(KafkaSinkSettings),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -157,14 +157,14 @@ impl Shaper<'_> {
         let mut told = false;
         for written in entries {
             let key = written.key.as_str();
-            if later.contains(&key) {
+            if later.contains(&key) && !built.contains(&key) {
                 told = true;
                 let message = format!("`{key}` is not built into this version; available: {available}");
                 self.findings.add(Code::NotBuilt, written.key_place, message);
                 self.hide_below(&written.value);
             } else if spec.child(key).is_none() {
                 let kind_like = chosen.is_empty() && matches!(written.value.value, Value::Map(_));
-                if kind_like && nearest(key, spec.child_names().filter(|c| !built.contains(c))).is_none() {
+                if kind_like && nearest(key, spec.child_names().filter(|c| !component.is_kind(c))).is_none() {
                     told = true;
                     let message = format!("`{key}` is no kind of {what}; available: {available}");
                     self.findings.add(Code::UnknownKind, written.key_place, message).nearest(key, built.iter().copied());
@@ -190,7 +190,7 @@ impl Shaper<'_> {
             }
         };
         let mut out = Vec::new();
-        for (name, child) in spec.children.iter().filter(|(name, _)| !built.contains(name) || Some(*name) == kind) {
+        for (name, child) in spec.children.iter().filter(|(name, _)| !component.is_kind(name) || Some(*name) == kind) {
             let default = default.and_then(|d| find(&d.value, name));
             out.extend(self.fill(child, find(&entry.value, name), default, entry.key_place));
         }
@@ -244,11 +244,11 @@ impl Shaper<'_> {
                     return Some(entry.clone());
                 }
                 if kind == Kind::Secret {
-                    return self.secret(spec, entry, scalar);
+                    return self.secret(entry, scalar);
                 }
                 if scalar.text.starts_with("secret://") {
                     let message = "a secret cannot stand here: this value is shown in logs and pages";
-                    let secret_keys = "only `admin.token` takes one";
+                    let secret_keys = "keys that take one say so in `widerow config explain`: tokens, passwords, API keys";
                     self.findings.add(Code::SecretMisplaced, place, message).help(secret_keys);
                     return None;
                 }
@@ -294,7 +294,7 @@ impl Shaper<'_> {
         if out.is_empty() && !items.is_empty() { None } else { Some(rebuilt(entry, Value::List(out))) }
     }
 
-    fn secret(&mut self, spec: &Spec, entry: &Entry, scalar: &Scalar) -> Option<Entry> {
+    fn secret(&mut self, entry: &Entry, scalar: &Scalar) -> Option<Entry> {
         let place = entry.value.place;
         let text = scalar.text.as_str();
         let read = if let Some(path) = text.strip_prefix("secret://file/") {
@@ -328,7 +328,9 @@ impl Shaper<'_> {
         if text.starts_with("secret://") {
             self.findings.hide(&value, Place::default());
         }
-        self.secrets.insert(spec.path.clone(), Secret::new(value));
+        // The first of the path stands for the file itself.
+        let path = self.path.get(1..).unwrap_or_default().join(".");
+        self.secrets.insert(path, Secret::new(value));
         let shown = Scalar { text: STARS.to_owned(), quoted: true, variables: scalar.variables.clone(), written: None };
         Some(rebuilt(entry, Value::Scalar(shown)))
     }

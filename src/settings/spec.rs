@@ -67,10 +67,17 @@ pub struct Component {
     /// For messages: `source`, `sink`.
     pub what: &'static str,
     pub built: &'static [&'static str],
-    /// Known to the design, not to this version.
+    /// Known to the design, not to this build; one that is also built counts as built.
     pub later: &'static [&'static str],
     /// Taken when the component names none.
     pub default: Option<&'static str>,
+}
+
+impl Component {
+    /// Whether a key says a kind, in this build or another one.
+    pub fn is_kind(&self, key: &str) -> bool {
+        self.built.contains(&key) || self.later.contains(&key)
+    }
 }
 
 /// One key.
@@ -94,16 +101,40 @@ const fn key(path: &'static str, kind: Kind) -> Key {
 const fn count(min: u64, max: u64) -> Kind {
     Kind::Integer { min, max }
 }
-const SOURCE: Component =
-    Component { what: "source", built: &["jsonl", "generator"], later: &["kafka", "nsq", "mysql"], default: None };
-const STORE: Component = Component { what: "store", built: &["embedded"], later: &["hbase"], default: Some("embedded") };
-const QUEUE: Component = Component { what: "queue", built: &["embedded"], later: &["asynq", "redis"], default: Some("embedded") };
+const SOURCE: Component = Component {
+    what: "source",
+    built: if cfg!(feature = "kafka") { &["jsonl", "generator", "kafka"] } else { &["jsonl", "generator"] },
+    later: if cfg!(feature = "kafka") { &["nsq", "mysql"] } else { &["kafka", "nsq", "mysql"] },
+    default: None,
+};
+const STORE: Component = Component {
+    what: "store",
+    built: if cfg!(feature = "hbase") { &["embedded", "hbase"] } else { &["embedded"] },
+    later: if cfg!(feature = "hbase") { &[] } else { &["hbase"] },
+    default: Some("embedded"),
+};
+const QUEUE: Component = Component {
+    what: "queue",
+    built: if cfg!(feature = "redis") { &["embedded", "asynq"] } else { &["embedded"] },
+    later: if cfg!(feature = "redis") { &["redis"] } else { &["asynq", "redis"] },
+    default: Some("embedded"),
+};
 const LEDGER: Component = Component { what: "ledger", built: &["embedded"], later: &["mysql"], default: Some("embedded") };
 const SINK: Component = Component {
     what: "sink",
-    built: &["embedded", "jsonl", "queue_only"],
+    built: SINKS,
     later: &["elasticsearch", "redis", "kafka", "asynq", "mysql", "hbase"],
     default: None,
+};
+const SINKS: &[&str] = match (cfg!(feature = "elasticsearch"), cfg!(feature = "redis"), cfg!(feature = "kafka")) {
+    (true, true, true) => &["embedded", "jsonl", "queue_only", "elasticsearch", "redis", "kafka"],
+    (true, true, false) => &["embedded", "jsonl", "queue_only", "elasticsearch", "redis"],
+    (true, false, true) => &["embedded", "jsonl", "queue_only", "elasticsearch", "kafka"],
+    (true, false, false) => &["embedded", "jsonl", "queue_only", "elasticsearch"],
+    (false, true, true) => &["embedded", "jsonl", "queue_only", "redis", "kafka"],
+    (false, true, false) => &["embedded", "jsonl", "queue_only", "redis"],
+    (false, false, true) => &["embedded", "jsonl", "queue_only", "kafka"],
+    (false, false, false) => &["embedded", "jsonl", "queue_only"],
 };
 const MIB: u64 = 1 << 20;
 
@@ -138,6 +169,23 @@ pub const KEYS: &[Key] = &[
     key("sources.*.generator.hot", Kind::Percent),
     key("sources.*.generator.big", Kind::Percent),
     key("sources.*.generator.replay", Kind::Percent),
+    key("sources.*.kafka", MAP),
+    key("sources.*.kafka.brokers", Kind::List(&[])),
+    key("sources.*.kafka.group", Kind::Text),
+    key("sources.*.kafka.topics", Kind::List(&[])),
+    key("sources.*.kafka.static_member", Kind::Bool),
+    key("sources.*.kafka.session_timeout", Kind::Duration),
+    key("sources.*.kafka.commit_every", Kind::Duration),
+    key("sources.*.kafka.tls", Kind::Map { optional: true }),
+    key("sources.*.kafka.tls.ca", Kind::Path),
+    key("sources.*.kafka.tls.certificate", Kind::Path),
+    key("sources.*.kafka.tls.key", Kind::Path),
+    key("sources.*.kafka.tls.verify", Kind::Bool),
+    key("sources.*.kafka.sasl", Kind::Map { optional: true }),
+    key("sources.*.kafka.sasl.mechanism", Kind::OneOf(&["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])),
+    key("sources.*.kafka.sasl.username", Kind::Text),
+    key("sources.*.kafka.sasl.password", Kind::Secret),
+    key("sources.*.kafka.properties", Kind::Dict("a property of librdkafka and its value")),
     key("sources.*.format", Kind::OneOf(FORMATS)),
     key("sources.*.stamp", Kind::Stamp),
     key("sources.*.partitioned_by", Kind::List(&[])),
@@ -147,8 +195,37 @@ pub const KEYS: &[Key] = &[
     key("sources.*.record_bytes_max", Kind::Size { min: 1024 }),
     key("store", Kind::Component(STORE)),
     key("store.embedded", MAP),
+    key("store.hbase", MAP),
+    key("store.hbase.servers", Kind::List(&[])),
+    key("store.hbase.table", Kind::Text),
+    key("store.hbase.family", Kind::Text),
+    key("store.hbase.wal", Kind::OneOf(&["sync", "async", "skip"])),
+    key("store.hbase.create", Kind::Bool),
+    key("store.hbase.regions", count(1, 4096)),
+    key("store.hbase.user", Kind::Text),
+    key("store.hbase.connections", count(1, 64)),
+    key("store.hbase.in_flight", count(1, 1024)),
+    key("store.hbase.timeout", Kind::Duration),
+    key("store.hbase.flush_every", Kind::Duration),
+    key("store.hbase.tls", Kind::Map { optional: true }),
+    key("store.hbase.tls.ca", Kind::Path),
+    key("store.hbase.tls.certificate", Kind::Path),
+    key("store.hbase.tls.key", Kind::Path),
+    key("store.hbase.tls.verify", Kind::Bool),
     key("queue", Kind::Component(QUEUE)),
     key("queue.embedded", MAP),
+    key("queue.asynq", MAP),
+    key("queue.asynq.redis", Kind::Text),
+    key("queue.asynq.username", Kind::Text),
+    key("queue.asynq.password", Kind::Secret),
+    key("queue.asynq.timeout", Kind::Duration),
+    key("queue.asynq.tls", Kind::Map { optional: true }),
+    key("queue.asynq.tls.ca", Kind::Path),
+    key("queue.asynq.tls.certificate", Kind::Path),
+    key("queue.asynq.tls.key", Kind::Path),
+    key("queue.asynq.tls.verify", Kind::Bool),
+    key("queue.asynq.queue", Kind::Text),
+    key("queue.asynq.allow_eviction", Kind::Bool),
     key("queue.lanes", Kind::Lanes),
     key("queue.default_lane", Kind::Text),
     key("queue.max_pending", count(1, 1_000_000_000)),
@@ -202,6 +279,54 @@ pub const KEYS: &[Key] = &[
     key("lines.*.sink.jsonl", MAP),
     key("lines.*.sink.jsonl.path", Kind::Path),
     key("lines.*.sink.queue_only", MAP),
+    key("lines.*.sink.elasticsearch", MAP),
+    key("lines.*.sink.elasticsearch.urls", Kind::List(&[])),
+    key("lines.*.sink.elasticsearch.index", Kind::Text),
+    key("lines.*.sink.elasticsearch.auth", Kind::Map { optional: true }),
+    key("lines.*.sink.elasticsearch.auth.api_key", Kind::Secret),
+    key("lines.*.sink.elasticsearch.auth.username", Kind::Text),
+    key("lines.*.sink.elasticsearch.auth.password", Kind::Secret),
+    key("lines.*.sink.elasticsearch.tls", Kind::Map { optional: true }),
+    key("lines.*.sink.elasticsearch.tls.ca", Kind::Path),
+    key("lines.*.sink.elasticsearch.tls.certificate", Kind::Path),
+    key("lines.*.sink.elasticsearch.tls.key", Kind::Path),
+    key("lines.*.sink.elasticsearch.tls.verify", Kind::Bool),
+    key("lines.*.sink.elasticsearch.create", Kind::Bool),
+    key("lines.*.sink.elasticsearch.bulk", MAP),
+    key("lines.*.sink.elasticsearch.bulk.docs", count(1, 100_000)),
+    key("lines.*.sink.elasticsearch.bulk.bytes", Kind::Size { min: 1024 }),
+    key("lines.*.sink.elasticsearch.bulk.in_flight", count(1, 64)),
+    key("lines.*.sink.elasticsearch.timeout", Kind::Duration),
+    key("lines.*.sink.redis", MAP),
+    key("lines.*.sink.redis.url", Kind::Text),
+    key("lines.*.sink.redis.username", Kind::Text),
+    key("lines.*.sink.redis.password", Kind::Secret),
+    key("lines.*.sink.redis.timeout", Kind::Duration),
+    key("lines.*.sink.redis.tls", Kind::Map { optional: true }),
+    key("lines.*.sink.redis.tls.ca", Kind::Path),
+    key("lines.*.sink.redis.tls.certificate", Kind::Path),
+    key("lines.*.sink.redis.tls.key", Kind::Path),
+    key("lines.*.sink.redis.tls.verify", Kind::Bool),
+    key("lines.*.sink.redis.key", Kind::Text),
+    key("lines.*.sink.redis.ttl", Kind::Duration),
+    key("lines.*.sink.redis.form", Kind::OneOf(&["document", "fields"])),
+    key("lines.*.sink.kafka", MAP),
+    key("lines.*.sink.kafka.brokers", Kind::List(&[])),
+    key("lines.*.sink.kafka.topic", Kind::Text),
+    key("lines.*.sink.kafka.form", Kind::OneOf(&["notice", "envelope"])),
+    key("lines.*.sink.kafka.remember", Kind::Bool),
+    key("lines.*.sink.kafka.system", Kind::Text),
+    key("lines.*.sink.kafka.timeout", Kind::Duration),
+    key("lines.*.sink.kafka.tls", Kind::Map { optional: true }),
+    key("lines.*.sink.kafka.tls.ca", Kind::Path),
+    key("lines.*.sink.kafka.tls.certificate", Kind::Path),
+    key("lines.*.sink.kafka.tls.key", Kind::Path),
+    key("lines.*.sink.kafka.tls.verify", Kind::Bool),
+    key("lines.*.sink.kafka.sasl", Kind::Map { optional: true }),
+    key("lines.*.sink.kafka.sasl.mechanism", Kind::OneOf(&["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])),
+    key("lines.*.sink.kafka.sasl.username", Kind::Text),
+    key("lines.*.sink.kafka.sasl.password", Kind::Secret),
+    key("lines.*.sink.kafka.properties", Kind::Dict("a property of librdkafka and its value")),
     key("lines.*.delete", Kind::OneOf(&["delete", "tombstone", "ignore"])),
     key("lines.*.skip_equal", Kind::Bool),
     key("lines.*.workers", count(1, 256)),

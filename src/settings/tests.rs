@@ -71,9 +71,9 @@ const FAULTS: &[Fault] = &[
     (Code::UnknownKey, "jsonl: { path: in.jsonl }", "jsonl: { path: in.jsonl }\n    §fromat: auto"),
     (Code::UnknownKey, "{ sum: trade.item.qty }", "{ §sun: trade.item.qty, count: trade.item }"),
     (Code::UnknownKind, "embedded: {} } # sink", "§embeded: {} }"),
-    (Code::NotBuilt, "store: { embedded: {} }", "store: { §hbase: { servers: [a] } }"),
-    (Code::NotBuilt, "embedded: {} } # sink", "§elasticsearch: { urls: [a] } }"),
-    (Code::NotBuilt, "jsonl: { path: in.jsonl }", "§kafka: { brokers: [a] }"),
+    (Code::BadValue, "store: { embedded: {} }", "store: { hbase: { servers: [§\"a:b\"] } }"),
+    (Code::NotBuilt, "embedded: {} } # sink", "§mysql: { urls: [a] } }"),
+    (Code::NotBuilt, "jsonl: { path: in.jsonl }", "§nsq: { brokers: [a] }"),
     (Code::NotBuilt, "[ingest, deliver]", "[ingest, deliver, §verify]"),
     (Code::NotBuilt, "{ no: order_no }", "{ no: §{ via: a.b, on: c } }"),
     (Code::MissingKey, "version: 1", "§# no version"),
@@ -305,7 +305,7 @@ impl Source {
     fn kind_path(&self) -> Option<&str> {
         match &self.kind {
             SourceKind::Jsonl { path } => path.to_str(),
-            SourceKind::Generator(_) => None,
+            _ => None,
         }
     }
 }

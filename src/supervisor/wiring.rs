@@ -2,7 +2,19 @@
 //!
 //! Keeps E5 (a configuration that would orphan rows is refused). Offline verbs open the same stores through it.
 
+#[cfg(feature = "redis")]
+mod asynq;
+#[cfg(feature = "hbase")]
+mod hbase;
+#[cfg(feature = "kafka")]
+mod kafka;
+#[cfg(feature = "kafka")]
+mod kafka_sink;
 pub mod probe;
+#[cfg(feature = "redis")]
+mod redis_sink;
+#[cfg(feature = "elasticsearch")]
+mod search;
 pub mod shop;
 
 use super::engine::{Parts, SourcePart};
@@ -17,11 +29,11 @@ use crate::io::jsonl::{JsonlSink, JsonlSource};
 use crate::io::memory::{MemoryLedger, MemoryQueue, MemoryRowStore};
 use crate::io::print::PrintSink;
 use crate::ports::Doors;
-use crate::ports::ledger::Ledger;
+use crate::ports::queue::JobQueue;
 use crate::ports::rows::RowStore;
 use crate::ports::sink::Sink;
 use crate::ports::source::Source;
-use crate::settings::{self, Settings, SinkKind, SourceKind};
+use crate::settings::{self, LineSettings, QueueKind, Settings, SinkKind, SourceKind, Store};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -39,21 +51,44 @@ pub struct RunMode {
 pub fn open(settings: &Settings) -> Result<Doors, Fault> {
     let store = EmbeddedStore::open(&settings.node.data_dir)?;
     let mut sinks: HashMap<Name, Arc<dyn Sink>> = HashMap::new();
-    for line in &settings.lines {
-        let name = line.line.name;
-        let sink: Arc<dyn Sink> = match &line.sink {
-            SinkKind::Embedded => Arc::new(EmbeddedDocuments::open(Arc::clone(&store), name)),
-            SinkKind::Jsonl { path } => Arc::new(JsonlSink::open(path.clone())?),
-            SinkKind::QueueOnly => continue,
-        };
-        sinks.insert(name, sink);
+    for line in settings.lines.iter().filter(|line| line.sink != SinkKind::QueueOnly) {
+        sinks.insert(line.line.name, open_sink(line, settings, &store)?);
     }
-    Ok(Doors {
-        rows: Arc::new(EmbeddedRowStore::open(Arc::clone(&store), Arc::clone(&settings.schema))?),
-        queue: Arc::new(EmbeddedQueue::open(Arc::clone(&store), &settings.queue, wall_clock())?),
-        ledger: Arc::new(EmbeddedLedger::open(store)?),
-        sinks,
+    let rows: Arc<dyn RowStore> = match &settings.store {
+        Store::Embedded => Arc::new(EmbeddedRowStore::open(Arc::clone(&store), Arc::clone(&settings.schema))?),
+        #[cfg(feature = "hbase")]
+        Store::Hbase(hbase) => hbase::rows(hbase, settings)?,
+        #[cfg(not(feature = "hbase"))]
+        Store::Hbase(_) => return Err(left_out("hbase")),
+    };
+    let queue: Arc<dyn JobQueue> = match &settings.queue.kind {
+        QueueKind::Embedded => Arc::new(EmbeddedQueue::open(Arc::clone(&store), &settings.queue, wall_clock())?),
+        #[cfg(feature = "redis")]
+        QueueKind::Asynq(asynq) => asynq::queue(asynq, settings, &store)?,
+        #[cfg(not(feature = "redis"))]
+        QueueKind::Asynq(_) => return Err(left_out("asynq")),
+    };
+    Ok(Doors { rows, queue, ledger: Arc::new(EmbeddedLedger::open(store)?), sinks })
+}
+
+fn open_sink(line: &LineSettings, settings: &Settings, store: &Arc<EmbeddedStore>) -> Result<Arc<dyn Sink>, Fault> {
+    Ok(match &line.sink {
+        SinkKind::Embedded => Arc::new(EmbeddedDocuments::open(Arc::clone(store), line.line.name)),
+        SinkKind::Jsonl { path } => Arc::new(JsonlSink::open(path.clone())?),
+        #[cfg(feature = "elasticsearch")]
+        SinkKind::Elasticsearch(search) => search::sink(search, line, settings)?,
+        #[cfg(feature = "redis")]
+        SinkKind::Redis(redis) => redis_sink::sink(redis, line, settings)?,
+        #[cfg(feature = "kafka")]
+        SinkKind::Kafka(kafka) => kafka_sink::sink(kafka, line, settings, store)?,
+        #[allow(unreachable_patterns)]
+        other => return Err(left_out(other)),
     })
+}
+
+/// The settings refuse kinds that this build leaves out, so this is for settings made by hand.
+fn left_out(kind: impl std::fmt::Debug) -> Fault {
+    Fault::new(FaultKind::Incompatible, "configuration", format!("this build leaves out {kind:?}"))
 }
 
 /// The same doors in memory, documents to standard output: a dry run touches nothing that stays.
@@ -73,9 +108,10 @@ pub fn open_dry(settings: &Settings) -> Doors {
 /// A source that cannot be made.
 pub fn parts(settings: &Settings, doors: Doors, mode: RunMode) -> Result<Parts, Fault> {
     let sources = if settings.node.ingest { settings.sources.as_slice() } else { &[] };
-    let sources =
-        sources.iter().map(|source| SourcePart { settings: source.clone(), source: open_source(source, &doors.ledger, mode) });
-    let sources = sources.collect();
+    let open = |source: &settings::Source| {
+        Ok(SourcePart { settings: source.clone(), source: open_source(source, settings, &doors, mode)? })
+    };
+    let sources = sources.iter().map(open).collect::<Result<_, Fault>>()?;
     Ok(Parts { doors, sources })
 }
 
@@ -99,13 +135,17 @@ pub fn begin_anew(settings: &Settings) -> Result<(), Fault> {
     EmbeddedStore::remove(&settings.node.data_dir)
 }
 
-fn open_source(source: &settings::Source, ledger: &Arc<dyn Ledger>, mode: RunMode) -> Box<dyn Source> {
-    match &source.kind {
+fn open_source(source: &settings::Source, settings: &Settings, doors: &Doors, mode: RunMode) -> Result<Box<dyn Source>, Fault> {
+    Ok(match &source.kind {
         SourceKind::Jsonl { path } => {
-            Box::new(JsonlSource::new(source.name.clone(), path.clone(), Arc::clone(ledger), mode.from_start))
+            Box::new(JsonlSource::new(source.name.clone(), path.clone(), Arc::clone(&doors.ledger), mode.from_start))
         }
         SourceKind::Generator(generator) => Box::new(GeneratorSource::new(source.name.clone(), generator)),
-    }
+        #[cfg(feature = "kafka")]
+        SourceKind::Kafka(kafka) => kafka::source(kafka, source, settings, doors, mode)?,
+        #[cfg(not(feature = "kafka"))]
+        SourceKind::Kafka(_) => return Err(left_out("kafka")),
+    })
 }
 
 /// E5: refuses a run whose row kinds differ from those that wrote the store, and notes the kinds that are new.

@@ -154,6 +154,9 @@ pub(super) fn sink_name(sink: &SinkKind) -> &'static str {
         SinkKind::Embedded => "embedded",
         SinkKind::Jsonl { .. } => "jsonl",
         SinkKind::QueueOnly => "queue_only",
+        SinkKind::Elasticsearch(_) => "elasticsearch",
+        SinkKind::Redis(_) => "redis",
+        SinkKind::Kafka(_) => "kafka",
     }
 }
 

@@ -12,7 +12,7 @@ rows:
     key: \"{last4(no)}\"
     tables: { trade.orders: { id: [id] } }
 lines:
-  search: { row: order, sink: { elasticsearch: { urls: [a] } } }
+  search: { row: order, sink: { mysql: { urls: [a] } } }
 ";
 
 const GOLDEN: &str = "\
@@ -36,11 +36,11 @@ warning[W0408]: two entities of `order` can have one row key: `no` does not stan
   |          ^^^^^^^^^^^^^
   = help: let every key column stand whole, with a text between two of them
 
-error[W0103]: `elasticsearch` is not built into this version; available: embedded, jsonl, queue_only
+error[W0103]: `mysql` is not built into this version; available: embedded, jsonl, queue_only, elasticsearch, redis, kafka
   --> shop.yaml:10:33
    |
-10 |   search: { row: order, sink: { elasticsearch: { urls: [a] } } }
-   |                                 ^^^^^^^^^^^^^
+10 |   search: { row: order, sink: { mysql: { urls: [a] } } }
+   |                                 ^^^^^
 
 3 errors, 1 warning
 ";

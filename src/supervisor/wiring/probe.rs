@@ -34,10 +34,10 @@ pub struct Probe {
 }
 
 impl Probe {
-    fn fine(system: impl Into<String>, found: impl Into<String>) -> Self {
+    pub(super) fn fine(system: impl Into<String>, found: impl Into<String>) -> Self {
         Self { system: system.into(), found: found.into(), missing: None, remedy: None }
     }
-    fn lacking(system: impl Into<String>, missing: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(super) fn lacking(system: impl Into<String>, missing: impl Into<String>, remedy: impl Into<String>) -> Self {
         let (missing, remedy) = (Some(missing.into()), Some(remedy.into()));
         Self { system: system.into(), found: String::new(), missing, remedy }
     }
@@ -47,14 +47,30 @@ impl Probe {
 pub fn probe(settings: &Settings) -> Vec<Probe> {
     let node = running_node(&settings.node.data_dir);
     let mut probes = vec![disk(&settings.node.data_dir), store(settings, node.as_deref())];
+    #[cfg(feature = "hbase")]
+    if let crate::settings::Store::Hbase(hbase) = &settings.store {
+        probes.extend(super::hbase::probe(hbase, settings));
+    }
+    #[cfg(feature = "redis")]
+    if let crate::settings::QueueKind::Asynq(asynq) = &settings.queue.kind {
+        probes.extend(super::asynq::probe(asynq, settings));
+    }
     probes.extend(settings.sources.iter().flat_map(|source| self::source(source, settings)));
     for line in &settings.lines {
         let system = format!("sink of {}", line.line.name);
-        probes.push(match &line.sink {
-            SinkKind::Embedded => Probe::fine(system, "in the embedded store"),
-            SinkKind::QueueOnly => Probe::fine(system, "none; another program takes the jobs"),
-            SinkKind::Jsonl { path } => sink_file(system, path, node.is_some()),
-        });
+        match &line.sink {
+            SinkKind::Embedded => probes.push(Probe::fine(system, "in the embedded store")),
+            SinkKind::QueueOnly => probes.push(Probe::fine(system, "none; another program takes the jobs")),
+            SinkKind::Jsonl { path } => probes.push(sink_file(system, path, node.is_some())),
+            #[cfg(feature = "elasticsearch")]
+            SinkKind::Elasticsearch(search) => probes.extend(super::search::probe(search, line, settings)),
+            #[cfg(feature = "redis")]
+            SinkKind::Redis(redis) => probes.extend(super::redis_sink::probe(redis, line, settings)),
+            #[cfg(feature = "kafka")]
+            SinkKind::Kafka(kafka) => probes.extend(super::kafka_sink::probe(kafka, line, settings)),
+            #[allow(unreachable_patterns)]
+            other => probes.push(Probe::lacking(system, format!("this build leaves out {other:?}"), "build it with its feature")),
+        }
     }
     probes.push(admin(settings, node.as_deref()));
     probes
@@ -115,7 +131,7 @@ fn store(settings: &Settings, node: Option<&str>) -> Probe {
     }
 }
 
-fn from_fault(system: impl Into<String>, fault: Fault, remedy: &str) -> Probe {
+pub(super) fn from_fault(system: impl Into<String>, fault: Fault, remedy: &str) -> Probe {
     let missing = format!("{}: {}", fault.place, fault.what);
     Probe::lacking(system, missing, remedy)
 }
@@ -125,6 +141,10 @@ fn source(source: &Source, settings: &Settings) -> Vec<Probe> {
     let path = match &source.kind {
         SourceKind::Generator(_) => return vec![Probe::fine(system, "a made-up shop; needs nothing")],
         SourceKind::Jsonl { path } => path,
+        #[cfg(feature = "kafka")]
+        SourceKind::Kafka(kafka) => return super::kafka::probe(kafka, source, settings),
+        #[cfg(not(feature = "kafka"))]
+        SourceKind::Kafka(_) => return vec![Probe::lacking(system, "this build leaves out kafka", "build it with its feature")],
     };
     let survey = match Survey::of(path, SNIFFED_RECORDS) {
         Ok(survey) => survey,

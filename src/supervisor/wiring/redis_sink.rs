@@ -1,0 +1,22 @@
+//! From settings to documents in hashes in Redis, and what `check --connect` says of them.
+
+use super::probe::Probe;
+use crate::domain::fault::{Fault, FaultKind};
+use crate::ports::sink::Sink;
+use crate::settings::{LineSettings, RedisSinkSettings, Settings};
+use std::sync::Arc;
+
+/// The sink of one line.
+///
+/// # Errors
+/// Settings that the client refuses.
+pub fn sink(redis: &RedisSinkSettings, line: &LineSettings, _settings: &Settings) -> Result<Arc<dyn Sink>, Fault> {
+    let place = format!("sink of {}", line.line.name);
+    Err(Fault::new(FaultKind::Incompatible, place, format!("no client for {:?}", redis.redis.hosts)))
+}
+
+/// What is there, and what is missing.
+pub fn probe(redis: &RedisSinkSettings, line: &LineSettings, _settings: &Settings) -> Vec<Probe> {
+    let system = format!("sink of {}", line.line.name);
+    vec![Probe::lacking(system, format!("no client for {:?}", redis.redis.hosts), "use another sink")]
+}
