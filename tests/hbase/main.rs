@@ -1,0 +1,10 @@
+//! The HBase client against a server whose misfortunes the test orders.
+//!
+//! - `raw`: what the fake itself answers, frame by frame: the rules of a real server that the client is built for
+
+#[path = "../support/fake_hbase/mod.rs"]
+#[allow(dead_code, reason = "shared with other test binaries, each of which uses a part")]
+mod fake_hbase;
+
+mod raw;
+mod wire;
