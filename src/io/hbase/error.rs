@@ -4,6 +4,7 @@
 //! (from HBase's sources). Decisions are made on the class and its advice; texts are for people. Knows nothing of sockets.
 
 use super::pb;
+use super::types::Address;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -125,6 +126,11 @@ impl Class {
         }
     }
 
+    /// A call that failed so may have been done nevertheless.
+    pub const fn may_be_done(self) -> bool {
+        matches!(self, Self::Stopping | Self::Unknown | Self::Lost | Self::Timeout | Self::Garbled)
+    }
+
     pub const fn advice(self) -> Advice {
         match self {
             Self::NotServing | Self::Unknown | Self::NoRegion | Self::Timeout => Advice::Relocate,
@@ -218,7 +224,7 @@ pub struct Error {
     /// The server is short of something: pause longer.
     pub overloaded: bool,
     /// Where the region is now, when the server said so.
-    pub moved_to: Option<Arc<(String, u16)>>,
+    pub moved_to: Option<Arc<Address>>,
     /// The pause the server asked for.
     pub wait: Option<Duration>,
 }
@@ -252,7 +258,7 @@ impl Error {
         }
         error.overloaded |= exception.server_overloaded == Some(true);
         if let (Some(host), Some(port)) = (&exception.hostname, exception.port.and_then(|p| u16::try_from(p).ok())) {
-            error.moved_to = Some(Arc::new((host.clone(), port)));
+            error.moved_to = Some(Arc::new(Address { host: host.clone(), port }));
         }
         error
     }
@@ -316,11 +322,11 @@ fn cut(text: &str) -> &str {
 }
 
 /// `Region moved to: hostname=h port=p startCode=…`.
-fn moved_to(text: &str) -> Option<(String, u16)> {
+fn moved_to(text: &str) -> Option<Address> {
     let part = |key: &str| text.split(key).nth(1)?.split([' ', '.', ',', '\n']).next();
     // A host name has dots, so it ends only at a blank.
     let host = text.split("hostname=").nth(1)?.split([' ', '\n']).next()?;
-    Some((host.to_owned(), part("port=")?.parse().ok()?))
+    Some(Address { host: host.to_owned(), port: part("port=")?.parse().ok()? })
 }
 
 /// `… - wait 1mins, 20sec, 33ms`.
@@ -381,7 +387,7 @@ mod tests {
     fn addresses_and_pauses_are_read() {
         let text = "org.apache.hadoop.hbase.exceptions.RegionMovedException: Region moved to: hostname=rs2.shop.example port=16020 startCode=17. As of locationSeqNum=5.";
         let error = Error::from_java("here", "org.apache.hadoop.hbase.exceptions.RegionMovedException", text);
-        assert_eq!(error.moved_to.as_deref(), Some(&("rs2.shop.example".to_owned(), 16020)));
+        assert_eq!(error.moved_to.as_deref(), Some(&Address { host: "rs2.shop.example".to_owned(), port: 16020 }));
         for (text, wait) in [
             ("x: write size limit exceeded - wait 1mins, 20sec, 33ms", Some(80_033)),
             ("x: number of requests exceeded - wait 250ms", Some(250)),

@@ -13,8 +13,18 @@
 //! every call has a deadline and its own timer, because a server drops late calls without a word; an error says whether
 //! the outcome is known.
 
+mod admin;
+mod backoff;
+mod batch;
 pub mod cell;
+pub mod client;
+pub mod connection;
 pub mod error;
 pub mod frame;
+mod locator;
+mod multi;
+mod node;
 pub mod pb;
+mod registry;
+mod scanner;
 pub mod types;

@@ -475,6 +475,55 @@ pub struct TableDescriptor {
     pub attributes: BTreeMap<String, String>,
 }
 
+impl TableDescriptor {
+    /// What this descriptor asks for and another table has not, a text each; what it does not name is free.
+    pub fn missing_in(&self, actual: &Self) -> Vec<String> {
+        let mut out = Vec::new();
+        for family in &self.families {
+            let Some(found) = actual.families.iter().find(|f| f.name == family.name) else {
+                out.push(format!("family {} is missing", family.name));
+                continue;
+            };
+            differences(&format!("family {}", family.name), &family.attributes, &found.attributes, &mut out);
+        }
+        differences("the table", &self.attributes, &actual.attributes, &mut out);
+        out
+    }
+}
+
+fn differences(what: &str, wanted: &BTreeMap<String, String>, found: &BTreeMap<String, String>, out: &mut Vec<String>) {
+    for (name, wanted) in wanted {
+        let has = found.get(name);
+        // The master writes some of its defaults in words.
+        let same = has
+            .is_some_and(|has| has.eq_ignore_ascii_case(wanted) || (name == "TTL" && wanted == "2147483647" && has == "FOREVER"));
+        if !same {
+            out.push(format!("{what} has {name} {}, wanted is {wanted}", has.map_or("unset", String::as_str)));
+        }
+    }
+}
+
+/// What `ensure_table` found or did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ensured {
+    Created,
+    /// It was there; the texts say where it differs from what was asked for.
+    Existed {
+        differences: Vec<String>,
+    },
+}
+
+/// The cluster as its master sees it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ClusterStatus {
+    /// As `2.6.4`.
+    pub version: String,
+    pub cluster_id: String,
+    /// Region servers that live, with their start codes.
+    pub servers: BTreeMap<Address, u64>,
+    pub dead: usize,
+}
+
 /// Whether a table answers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TableState {
@@ -489,6 +538,16 @@ pub enum TableState {
 pub struct Address {
     pub host: String,
     pub port: u16,
+}
+
+impl Address {
+    /// `host:port`, or `[address]:port`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (host, port) = text.rsplit_once(':')?;
+        let host = host.strip_prefix('[').map_or(Some(host), |host| host.strip_suffix(']'))?;
+        let port = port.parse().ok().filter(|port| *port > 0)?;
+        (!host.is_empty()).then(|| Self { host: host.to_owned(), port })
+    }
 }
 
 impl fmt::Display for Address {

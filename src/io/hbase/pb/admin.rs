@@ -181,6 +181,9 @@ pub struct FlushRegionResponse {
     pub last_flush_time: u64,
     #[prost(bool, optional, tag = "2")]
     pub flushed: Option<bool>,
+    /// With `flushed` false: there was nothing to flush. Without: another flush is under way.
+    #[prost(bool, optional, tag = "3")]
+    pub wrote_flush_wal_marker: Option<bool>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -223,6 +226,8 @@ pub struct ClusterStatus {
     pub cluster_id: Option<ClusterId>,
     #[prost(message, optional, tag = "7")]
     pub master: Option<ServerName>,
+    #[prost(message, repeated, tag = "11")]
+    pub servers_name: Vec<ServerName>,
 }
 
 #[derive(Clone, PartialEq, Message)]
