@@ -1,10 +1,15 @@
 //! The HBase client against a server whose misfortunes the test orders.
 //!
 //! - `raw`: what the fake itself answers, frame by frame: the rules of a real server that the client is built for
+//! - `faults`: each fault is invisible but for time; outcomes, poisoned rows, deadlines
+//! - `cluster`: regions that split, merge, move and open; servers that die and come back; the master; windows; tables
 
 #[path = "../support/fake_hbase/mod.rs"]
 #[allow(dead_code, reason = "shared with other test binaries, each of which uses a part")]
 mod fake_hbase;
 
+mod bench;
+mod cluster;
+mod faults;
 mod raw;
 mod wire;

@@ -58,7 +58,11 @@ pub fn answer(world: &mut World, place: &Place, request: &Request, fault: Option
             let asked: pb::FlushRegionRequest = decode(&request.message)?;
             let region = world.served(server, &asked.region.value)?;
             world.flush_region(region);
-            Ok(Answer::of(&pb::FlushRegionResponse { last_flush_time: 1, flushed: Some(true) }))
+            Ok(Answer::of(&pb::FlushRegionResponse {
+                last_flush_time: 1,
+                flushed: Some(true),
+                wrote_flush_wal_marker: Some(true),
+            }))
         }
         ("ClientService", Some(server)) => match method.as_str() {
             "Get" => get(world, server, &decode(&request.message)?),

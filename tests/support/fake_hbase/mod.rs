@@ -27,7 +27,7 @@ use std::net::TcpListener;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use tokio::sync::watch;
-use widerow::io::hbase::cell::Cell;
+use widerow::io::hbase::cell::{Cell, CellType};
 use widerow::io::hbase::pb;
 use world::World;
 
@@ -225,6 +225,18 @@ impl FakeHbase {
         let world = self.world();
         let read = |t: &world::Table| t.storage.read(&Bytes::copy_from_slice(row.as_bytes()), &storage::Wanted::all());
         world.tables.get(table).map(read).unwrap_or_default()
+    }
+
+    /// A synced cell from nowhere.
+    pub fn write(&self, table: &str, row: &str, family: &str, qualifier: &str, timestamp: i64, value: &str) {
+        let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
+        let (row, family, qualifier, value) = (bytes(row), bytes(family), bytes(qualifier), bytes(value));
+        let cell = Cell { row, family, qualifier, timestamp, kind: CellType::Put, value };
+        let mut world = self.world();
+        let seq = world.tick();
+        if let Some(table) = world.tables.get_mut(table) {
+            table.storage.write(&cell, seq, storage::Log::Synced, 0);
+        }
     }
 
     /// Calls so far.

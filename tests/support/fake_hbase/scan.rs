@@ -21,7 +21,6 @@ pub struct Scanner {
     next_call_seq: u64,
     /// The last row given, and how many of its cells.
     at: Option<(Bytes, usize)>,
-    rows_given: usize,
     calls: usize,
 }
 
@@ -40,7 +39,7 @@ pub fn answer(world: &mut World, server: usize, request: &pb::ScanRequest) -> Re
         if let Some(filter) = &scan.filter {
             return Err(Fail::new("DoNotRetryIOException", format!("the filter {} is not known here", filter.name)));
         }
-        (world.tick() << 8, Scanner { region, scan, next_call_seq: 0, at: None, rows_given: 0, calls: 0 })
+        (world.tick() << 8, Scanner { region, scan, next_call_seq: 0, at: None, calls: 0 })
     };
     if scanner.region != META_REGION {
         world.served(server, &scanner.region)?;
@@ -132,16 +131,17 @@ fn fill(
     let rows_max = (request.number_of_rows.unwrap_or(1) as usize).min(world.limits.scan_rows);
     let partials = request.client_handles_partials == Some(true);
     let bytes_max = scanner.scan.max_result_size.filter(|n| *n > 0).map_or(usize::MAX, |n| n as usize);
-    let mut bytes = 0;
+    // The limit counts the rows of one answer, like the number of rows; reaching it ends the scan.
+    let (mut bytes, mut given) = (0, 0);
     let total = rows.len();
     for (n, (row, mut cells)) in rows.into_iter().enumerate() {
-        if n >= rows_max || bytes >= bytes_max || scanner.rows_given >= limit {
-            return end_of_answer(scanner, limit, response);
+        if n >= rows_max || bytes >= bytes_max || given >= limit {
+            return end_of_answer(given < limit, response);
         }
         let room = world.limits.scan_cells.saturating_sub(out.len());
         let cut = partials && cells.len() > room;
         if cut && room == 0 {
-            return end_of_answer(scanner, limit, response);
+            return end_of_answer(given < limit, response);
         }
         if cut {
             cells.truncate(room);
@@ -153,21 +153,20 @@ fn fill(
         response.partial_flag_per_result.push(cut);
         out.extend(cells);
         if cut {
-            return end_of_answer(scanner, limit, response);
+            return end_of_answer(given < limit, response);
         }
-        scanner.rows_given += 1;
-        if n + 1 < total && scanner.rows_given >= limit {
-            return end_of_answer(scanner, limit, response);
+        given += 1;
+        if n + 1 < total && given >= limit {
+            return end_of_answer(given < limit, response);
         }
     }
     // Nothing is left here; the scan itself is over where the region reaches its stop row.
     response.more_results_in_region = Some(false);
-    response.more_results = Some(scanner.rows_given < limit && !reaches_stop(world, scanner));
+    response.more_results = Some(given < limit && !reaches_stop(world, scanner));
     false
 }
 
-fn end_of_answer(scanner: &Scanner, limit: usize, response: &mut pb::ScanResponse) -> bool {
-    let more = scanner.rows_given < limit;
+fn end_of_answer(more: bool, response: &mut pb::ScanResponse) -> bool {
     response.more_results = Some(more);
     more
 }

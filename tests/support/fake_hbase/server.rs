@@ -89,7 +89,7 @@ async fn hear(shared: Arc<Shared>, socket: OwnedReadHalf, server: Option<usize>,
         return std::future::pending().await;
     }
     let place = Place { server, service };
-    let mut calls = JoinSet::new();
+    let life = shared.lock().life(server);
     while let Ok(Some(frame)) = reader.next().await {
         let length = frame.len();
         let Ok(request) = split_request(frame) else { break };
@@ -99,7 +99,8 @@ async fn hear(shared: Arc<Shared>, socket: OwnedReadHalf, server: Option<usize>,
             let _ = out.send(Out::Close).await;
             return std::future::pending().await;
         }
-        calls.spawn(call(shared.clone(), place.clone(), request, out.clone()));
+        // A call outlives its connection: what was sent is done, though nobody hears of it.
+        tokio::spawn(call(shared.clone(), place.clone(), life, request, out.clone()));
     }
 }
 
@@ -128,7 +129,7 @@ impl Drop for InFlight {
     }
 }
 
-async fn call(shared: Arc<Shared>, place: Place, request: Request, out: mpsc::Sender<Out>) {
+async fn call(shared: Arc<Shared>, place: Place, life: Option<u64>, request: Request, out: mpsc::Sender<Out>) {
     let counted = InFlight::count(&shared, &place);
     let (fault, yields) = {
         let mut world = shared.lock();
@@ -149,7 +150,14 @@ async fn call(shared: Arc<Shared>, place: Place, request: Request, out: mpsc::Se
         _ => {}
     }
     let id = request.header.call_id.unwrap_or(0);
-    let answered = answer(&mut shared.lock(), &place, &request, fault.as_ref());
+    let answered = {
+        let mut world = shared.lock();
+        // The process this call came to has died meanwhile.
+        if life.is_none() || world.life(place.server) != life {
+            return;
+        }
+        answer(&mut world, &place, &request, fault.as_ref())
+    };
     let bytes = match answered {
         Ok(answer) => frame(id, &answer),
         Err(fail) => exception(id, &fail),

@@ -242,6 +242,14 @@ impl World {
         self.complaints.push(text.into());
     }
 
+    /// One life of a process; `None`: it is dead.
+    pub fn life(&self, server: Option<usize>) -> Option<u64> {
+        match server {
+            Some(server) => self.servers[server].alive.then(|| self.servers[server].start_code),
+            None => self.master_alive.then_some(self.master_life),
+        }
+    }
+
     pub fn server_name(&self, server: usize) -> pb::ServerName {
         let it = &self.servers[server];
         pb::ServerName { host_name: HOST.into(), port: Some(u32::from(it.port)), start_code: Some(it.start_code) }
