@@ -3,6 +3,8 @@
 //! - `raw`: what the fake itself answers, frame by frame: the rules of a real server that the client is built for
 //! - `faults`: each fault is invisible but for time; outcomes, poisoned rows, deadlines
 //! - `cluster`: regions that split, merge, move and open; servers that die and come back; the master; windows; tables
+//! - `model`: writers, readers, faults and misfortune by chance, against the greatest timestamp of each cell
+//! - `hostile`: bytes that are no frames, in both directions: no panic, and no memory beyond the frame
 
 #[path = "../support/fake_hbase/mod.rs"]
 #[allow(dead_code, reason = "shared with other test binaries, each of which uses a part")]
@@ -11,5 +13,7 @@ mod fake_hbase;
 mod bench;
 mod cluster;
 mod faults;
+mod hostile;
+mod model;
 mod raw;
 mod wire;

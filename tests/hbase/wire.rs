@@ -26,7 +26,6 @@ impl Wire {
         self.socket.write_all(&encode(&header, message, [cells])).unwrap();
     }
 
-    #[allow(dead_code)]
     pub fn send_bytes(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.socket.write_all(bytes)
     }

@@ -24,6 +24,8 @@ pub enum Fault {
     CloseMidFrame,
     /// Done; the answer's bytes are noise of the same length.
     Garbage,
+    /// Done; a few bytes of the answer, its lengths among them, are others.
+    Twist,
     /// Not done; the call answers with this Java class.
     Fail(&'static str),
     /// Not done; every region of a batch answers with this class. Other calls fail as a whole.

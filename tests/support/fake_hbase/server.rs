@@ -1,7 +1,7 @@
 //! Sockets: a listener per server, a task per call, answers in any order; and the faults that concern bytes.
 
 use super::calls::{Answer, Place, answer};
-use super::faults::{Facts, Fault};
+use super::faults::{Dice, Facts, Fault};
 use super::meta::full_name;
 use super::world::{Fail, META_REGION, META_TABLE, Seen, World};
 use bytes::Bytes;
@@ -176,12 +176,27 @@ async fn call(shared: Arc<Shared>, place: Place, life: Option<u64>, request: Req
             noise.iter_mut().skip(4).for_each(|byte| *byte = byte.wrapping_mul(31) ^ 0xa5);
             let _ = out.send(Out::Bytes(noise.into())).await;
         }
+        Some(Fault::Twist) => {
+            let twisted = twisted(&mut shared.lock().dice, &bytes);
+            let _ = out.send(Out::Bytes(twisted)).await;
+        }
         Some(Fault::Late(pause)) => {
             tokio::time::sleep(pause).await;
             let _ = out.send(Out::Bytes(bytes)).await;
         }
         _ => drop(out.send(Out::Bytes(bytes)).await),
     }
+}
+
+/// The first bytes hold the lengths: they are met more often than their share.
+fn twisted(dice: &mut Dice, bytes: &[u8]) -> Bytes {
+    let mut twisted = bytes.to_vec();
+    for _ in 0..=dice.below(3) {
+        let reach = if dice.below(2) == 0 { twisted.len().min(24) } else { twisted.len() };
+        let at = dice.below(reach as u64) as usize;
+        twisted[at] = dice.next() as u8;
+    }
+    twisted.into()
 }
 
 fn frame(call_id: u32, answer: &Answer) -> Bytes {
