@@ -100,6 +100,7 @@ pub struct Server {
     folder: PathBuf,
     ports: Vec<u16>,
     guard: Mutex<Guard>,
+    pid: AtomicU32,
     _permit: Option<Permit>,
 }
 
@@ -123,7 +124,7 @@ impl Server {
             let folder = root().join(format!(".stack/test/{}-{number}", std::process::id()));
             let ports: Vec<u16> = kind.ports().iter().map(|_| free_port()).collect();
             let guard = Mutex::new(Guard::of(kind, &folder, &ports));
-            let server = Self { kind, folder, ports, guard, _permit: permit.take() };
+            let server = Self { kind, folder, ports, guard, pid: AtomicU32::new(0), _permit: permit.take() };
             match server.ask("start") {
                 Ok(()) => return server,
                 // Between our look and the server's, somebody took the port.
@@ -147,6 +148,11 @@ impl Server {
 
     pub fn port(&self) -> u16 {
         self.ports[0]
+    }
+
+    /// The process of its present life.
+    pub fn pid(&self) -> u32 {
+        self.pid.load(Ordering::Relaxed)
     }
 
     /// Its data folder; `NAME.log` in it is its log.
@@ -206,7 +212,12 @@ impl Server {
         }
         let mut words = answer.split_whitespace();
         match words.next() {
-            Some("ok") => Ok(()),
+            Some("ok") => {
+                if let Some(pid) = words.next().and_then(|pid| pid.parse().ok()) {
+                    self.pid.store(pid, Ordering::Relaxed);
+                }
+                Ok(())
+            }
             Some("no") => Err(words.next().and_then(|code| code.parse().ok()).unwrap_or(GUARD_GONE)),
             _ => Err(GUARD_GONE),
         }
