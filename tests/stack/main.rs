@@ -1,5 +1,7 @@
 //! Tests on real components. `./dev test` fetches what they need; each server is private to this process and ends with it.
 
+/// Notices on Kafka.
+mod kafka_sink;
 /// Documents in Redis: K1, K3.
 mod redis_sink;
 /// Starts servers; other test binaries include it too.
