@@ -23,7 +23,7 @@ pub mod rows;
 
 pub use documents::EmbeddedDocuments;
 pub use ledger::EmbeddedLedger;
-pub use queue::EmbeddedQueue;
+pub use queue::{EmbeddedQueue, overflow_shelf};
 pub use rows::EmbeddedRowStore;
 
 use crate::domain::fault::{Fault, FaultKind};
