@@ -1,5 +1,7 @@
 //! Tests on real components. `./dev test` fetches what they need; each server is private to this process and ends with it.
 
+/// Jobs on Redis, delivered by a whole node.
+mod delivery;
 /// Notices on Kafka.
 mod kafka_sink;
 /// Documents in Redis: K1, K3.

@@ -219,9 +219,9 @@ impl AsynqQueue {
 
     /// The server is fit, the line's queues are known to asynq's tools, and what lies aside of it has been counted.
     pub(super) async fn ready(&self, line: Name) -> Result<(), Fault> {
-        let Inner { redis, names, lines, looked, rules, .. } = &*self.inner;
+        let Inner { redis, names, lines, looked, .. } = &*self.inner;
         if !looked.load(Ordering::Acquire) {
-            guard::check(&guard::look(redis).await?, redis.place(), rules.allow_eviction)?;
+            self.live().await?;
             looked.store(true, Ordering::Release);
         }
         let (fresh, known) = {
@@ -441,8 +441,10 @@ impl AsynqQueue {
             for scope in self.scopes_by_turn(line) {
                 let room = max.saturating_sub(batch.jobs.len()).min(TAKEN_PER_CALL);
                 if room > 0 {
+                    let before = batch.jobs.len();
                     // What others had put there waits now as ours.
                     again |= self.take_scope(&scope, room, &mut batch).await? > 0;
+                    again |= batch.jobs.len() - before == TAKEN_PER_CALL;
                 }
             }
         }

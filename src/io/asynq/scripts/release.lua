@@ -8,7 +8,7 @@ local function release(lane, id)
     local base, slot = base_of(id)
     load_recs({ base })
     local waiting, active = halves(recs[base])
-    local w_lane, w_slot, load
+    local w_lane, w_slot, _, load
     if waiting then w_lane, w_slot, _, _, load = parts(waiting) end
     if w_lane ~= lane or w_slot ~= slot then
         -- Not one of ours: as asynq's own tools run an archived task again.
