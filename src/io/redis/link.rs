@@ -4,7 +4,7 @@ use crate::settings::{RedisAddress, RedisMode};
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
+use redis::cluster_routing::{MultipleNodeRoutingInfo, Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, Pipeline, RedisConnectionInfo, RedisError,
@@ -122,6 +122,15 @@ impl Link {
             Value::Array(answers) => Ok(answers),
             other => Ok(vec![other]),
         }
+    }
+
+    /// A command without a key, at the primary that holds a slot.
+    pub(super) async fn send_to(&self, slot: u16, cmd: &Cmd) -> RedisResult<Value> {
+        if !self.is_cluster() {
+            return self.send(cmd).await;
+        }
+        let route = RoutingInfo::SingleNode(SingleNodeRoutingInfo::SpecificNode(Route::new(slot, SlotAddr::Master)));
+        self.cluster().await?.route_command(cmd.clone(), route).await
     }
 
     async fn one(&self) -> RedisResult<MultiplexedConnection> {

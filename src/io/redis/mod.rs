@@ -104,6 +104,15 @@ impl Redis {
         self.answer(async move { link.send_primaries(&cmd).await.map(Value::Array) }).await
     }
 
+    /// One command without a key, at the server that holds a slot of the Cluster; elsewhere there is one server.
+    ///
+    /// # Errors
+    /// As [`Redis::call`].
+    pub async fn call_at<T: FromRedisValue + Send + 'static>(&self, slot: u16, cmd: Cmd) -> Result<T, Fault> {
+        let link = Arc::clone(&self.link);
+        self.answer(async move { link.send_to(slot, &cmd).await }).await
+    }
+
     /// `None`: the script is not known there, and did nothing.
     async fn try_call(&self, cmd: Cmd) -> Result<Option<Value>, Fault> {
         let (link, place) = (Arc::clone(&self.link), Arc::clone(&self.place));
@@ -159,7 +168,7 @@ pub fn fault(place: &str, error: &RedisError) -> Fault {
 }
 
 /// The first word of Redis's own refusal.
-fn kind_of_code(code: &str) -> FaultKind {
+pub fn kind_of_code(code: &str) -> FaultKind {
     match code {
         "NOAUTH" | "WRONGPASS" | "NOPERM" => FaultKind::Forbidden,
         "OOM" => FaultKind::Full,
