@@ -7,6 +7,8 @@ pub mod clients;
 pub mod embedded;
 mod feed;
 pub mod generator;
+#[cfg(feature = "hbase")]
+pub mod hbase;
 pub mod jobbook;
 pub mod jsonl;
 #[cfg(feature = "kafka")]
