@@ -25,6 +25,8 @@ mod golden;
 mod kill;
 /// The queue loses its content, with the node running and down.
 mod lost_queue;
+/// The queues that need no server.
+mod queues;
 /// Real change sources, recorded, against the database's own tables.
 mod recordings;
 /// A trading shop in every format, against its own books.

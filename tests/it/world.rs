@@ -20,6 +20,7 @@ use widerow::domain::row::WideRow;
 use widerow::io::jobbook::wait::wall_clock;
 use widerow::io::memory::{MemoryDocuments, MemoryLedger, MemoryQueue, MemoryRowStore};
 use widerow::messages::control::Picture;
+use widerow::ports::queue::JobQueue;
 use widerow::ports::rows::{Checked, CheckedWrite, Horizon, Page, RowStore, RowWrite, WriteOutcome};
 use widerow::ports::sink::{Body, Held, Sink, SinkOutcome, SinkWrite};
 use widerow::ports::source::{Assigned, Delivery, Intake, Source, SourceControl};
@@ -361,6 +362,8 @@ pub struct World {
     pub settings: Settings,
     pub rows: Arc<JudgedRows>,
     pub queue: MemoryQueue,
+    /// The queue a node works on: the one above, unless the test brings another.
+    pub jobs: Arc<dyn JobQueue>,
     pub ledger: Arc<MemoryLedger>,
     pub sink: Arc<GatedSink>,
     pub totals: Arc<Totals>,
@@ -376,8 +379,15 @@ impl World {
         let inner = MemoryRowStore::new(Arc::clone(&settings.schema));
         let rows = Arc::new(JudgedRows { inner, gate: Gate::new(true), judge: Mutex::new(Box::new(|_| Word::Pass)) });
         let queue = MemoryQueue::new(&settings.queue, wall_clock());
+        let jobs = Arc::new(queue.clone());
         let (ledger, sink) = (Arc::new(MemoryLedger::new()), Arc::new(GatedSink::new()));
-        Self { _dir: dir, settings, rows, queue, ledger, sink, totals: Arc::default() }
+        Self { _dir: dir, settings, rows, queue, jobs, ledger, sink, totals: Arc::default() }
+    }
+
+    /// The same world on another queue, made for its settings in its folder.
+    pub fn on_queue(self, make: impl FnOnce(&Settings, &Path) -> Arc<dyn JobQueue>) -> Self {
+        let jobs = make(&self.settings, self._dir.path());
+        Self { jobs, ..self }
     }
 
     pub fn shop(shop: &Shop, change: impl FnOnce(&mut Settings)) -> Self {
@@ -405,7 +415,7 @@ impl World {
         let sink: Arc<dyn Sink> = self.sink.clone();
         Doors {
             rows: self.rows.clone(),
-            queue: Arc::new(self.queue.clone()),
+            queue: self.jobs.clone(),
             ledger: self.ledger.clone(),
             sinks: self.settings.lines.iter().map(|line| (line.line.name, sink.clone())).collect(),
         }

@@ -1,5 +1,11 @@
 //! Tests on real components. `./dev test` fetches what they need; each server is private to this process and ends with it.
 
+/// Jobs on Redis, delivered by a whole node.
+mod delivery;
+/// Notices on Kafka.
+mod kafka_sink;
+/// Documents in Redis: K1, K3.
+mod redis_sink;
 /// Starts servers; other test binaries include it too.
 mod servers;
 /// Every kind of server starts, is used for real, and keeps its data over a crash.
