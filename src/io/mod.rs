@@ -2,6 +2,8 @@
 
 #[cfg(any(feature = "elasticsearch", feature = "hbase", feature = "redis"))]
 pub mod clients;
+#[cfg(feature = "elasticsearch")]
+pub mod elasticsearch;
 pub mod embedded;
 mod feed;
 pub mod generator;
