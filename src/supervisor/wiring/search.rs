@@ -44,7 +44,7 @@ fn told(system: &str, seen: Seen) -> Probe {
 fn look(search: &ElasticsearchSettings, line: &LineSettings) -> Result<Vec<Seen>, Fault> {
     let client = Client::new(search)?;
     let (index, mapping, create) = (search.index.clone(), mapping_of(&line.line), search.create);
-    let (answer, answered) = mpsc::channel();
+    let (answer, answered) = mpsc::sync_channel(1);
     clients::handle()?.spawn(async move {
         // Nobody listens only where the check itself is gone.
         let _ = answer.send(inspect(&client, &index, &mapping, create).await);
