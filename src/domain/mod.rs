@@ -1,5 +1,7 @@
 //! The pure rooms: no clock, no async, no client crate, no actors.
 
+pub mod backoff;
+pub mod breaker;
 pub mod change;
 pub mod decimal;
 pub mod decode;

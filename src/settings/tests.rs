@@ -165,6 +165,15 @@ const FAULTS: &[Fault] = &[
     (Code::BadField, "{ count: trade.item }", "{ each: §trade.item }"),
     (Code::NoDocument, "store: { embedded: {} }", "lines: { §x: { row: order, sink: { embedded: } } }\n#"),
     (Code::SharedDocument, "embedded: {} } # sink", "jsonl: { path: §./a/../in.jsonl } }"),
+    (
+        Code::SharedDocument,
+        "lines:",
+        "lines:\n  a: { row: order, document: { id: \"x{no}\", fields: { no: trade.orders.no } }, sink: { elasticsearch: \
+         { urls: [\"http://h:1\"], index: i } } }\n  b: { row: order, document: { id: \"x-{no}\", fields: { no: \
+         trade.orders.no } }, sink: { elasticsearch: { urls: [\"http://g:1\", \"http://h:1\"], index: §i } } }\n  c: { row: \
+         order, document: { id: \"y{no}\", fields: { no: trade.orders.no } }, sink: { elasticsearch: { urls: \
+         [\"http://h:1\"], index: i } } }",
+    ),
     (Code::SharedId, "key: \"{no}\"", "key: \"{no}:{shop}\""),
     (Code::ManyAsOne, "status: trade.orders.status", "status: §trade.item.qty"),
     (Code::BadLanes, "{ urgent: 6, normal: 3 }", "{ urgent: 6, normal: 3, bulk: §0 }"),

@@ -6,6 +6,8 @@ mod delivery;
 mod kafka_sink;
 /// Documents in Redis: K1, K3.
 mod redis_sink;
+/// Documents in Elasticsearch: K1, K2, K7.
+mod search;
 /// Starts servers; other test binaries include it too.
 mod servers;
 /// Every kind of server starts, is used for real, and keeps its data over a crash.
