@@ -7,6 +7,8 @@ mod feed;
 pub mod generator;
 pub mod jobbook;
 pub mod jsonl;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod memory;
 pub mod print;
 mod rowmerge;
