@@ -1,9 +1,10 @@
 //! From settings to a client of Kafka, and from its errors to faults.
 //!
-//! Decisions are made on librdkafka's codes, never on its texts. Properties of the configuration win over what is set
-//! here, except where a promise hangs on it: a caller sets those after.
+//! Decisions are made on librdkafka's codes, never on its texts. Properties of the configuration stand below what widerow
+//! relies on. Knows nothing of groups, topics and records.
 
 use crate::domain::fault::{Fault, FaultKind};
+use crate::settings::KafkaAddress;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -17,23 +18,46 @@ pub fn is_secret(property: &str) -> bool {
     SECRET_PROPERTIES.contains(&property)
 }
 
-/// A client's configuration: brokers, a name for the brokers' logs and quotas, and the properties as written.
+/// A client's configuration: how to reach the brokers, who we are, the properties as written.
 ///
-/// `client_id` differs per member of a group: librdkafka loops in rebalances where two members share one.
-pub fn client_config<'a>(
-    brokers: &[String],
-    client_id: &str,
-    properties: impl IntoIterator<Item = (&'a str, &'a str)>,
-) -> ClientConfig {
+/// `client_id` names the client in the brokers' logs and quotas, and differs per member of a group: librdkafka loops in
+/// rebalances where two members share one. What a caller relies on is set by the caller, on top.
+pub fn client_config(address: &KafkaAddress, client_id: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", brokers.join(","));
-    config.set("client.id", client_id);
     // A broker that went away is looked for within seconds, not after the default's ten.
     config.set("reconnect.backoff.max.ms", "5000");
     // Idle connections are closed by brokers and load balancers: no reason for a log line.
     config.set("log.connection.close", "false");
-    for (key, value) in properties {
+    for (key, value) in &address.properties {
         config.set(key, value);
+    }
+    config.set("bootstrap.servers", address.brokers.join(","));
+    config.set("client.id", client_id);
+    if let Some(tls) = &address.tls {
+        let files =
+            [("ssl.ca.location", &tls.ca), ("ssl.certificate.location", &tls.certificate), ("ssl.key.location", &tls.key)];
+        for (key, file) in files {
+            if let Some(file) = file {
+                config.set(key, file.display().to_string());
+            }
+        }
+        config.set("enable.ssl.certificate.verification", if tls.verify { "true" } else { "false" });
+        config.set("ssl.endpoint.identification.algorithm", if tls.verify { "https" } else { "none" });
+    }
+    if let Some(sasl) = &address.sasl {
+        config.set("sasl.mechanism", &sasl.mechanism);
+        config.set("sasl.username", &sasl.username);
+        config.set("sasl.password", sasl.password.reveal());
+    }
+    // Plain text without either, unless a property says otherwise (Kerberos and OAuth have no keys of ours).
+    let protocol = match (address.tls.is_some(), address.sasl.is_some()) {
+        (false, false) => None,
+        (true, false) => Some("SSL"),
+        (false, true) => Some("SASL_PLAINTEXT"),
+        (true, true) => Some("SASL_SSL"),
+    };
+    if let Some(protocol) = protocol {
+        config.set("security.protocol", protocol);
     }
     config
 }
@@ -124,6 +148,7 @@ impl ClientContext for Told {
 mod tests {
     use super::*;
     use crate::domain::fault::Advice;
+    use crate::settings::{Sasl, Secret, Tls};
     use rdkafka::producer::FutureProducer;
     use rdkafka::types::RDKafkaConfRes;
 
@@ -144,12 +169,41 @@ mod tests {
         }
     }
 
+    fn address(properties: &[(&str, &str)]) -> KafkaAddress {
+        let properties = properties.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        KafkaAddress { brokers: vec!["a:1".into(), "b:2".into()], tls: None, sasl: None, properties }
+    }
+
+    /// Goal: what is written is what librdkafka gets. Method: every kind of address, the keys that tell them apart.
+    #[test]
+    fn addresses_become_properties() {
+        let sasl = Sasl { mechanism: "PLAIN".into(), username: "u".into(), password: Secret::new("p".into()) };
+        let tls = Tls { ca: Some("ca.pem".into()), verify: true, ..Tls::default() };
+        let plain = address(&[("linger.ms", "9"), ("bootstrap.servers", "elsewhere:1")]);
+        let config = client_config(&plain, "me");
+        for (key, want) in [
+            ("bootstrap.servers", Some("a:1,b:2")),
+            ("client.id", Some("me")),
+            ("linger.ms", Some("9")),
+            ("security.protocol", None),
+        ] {
+            assert_eq!(config.get(key), want, "{key}");
+        }
+        for (tls, sasl, want) in
+            [(Some(tls.clone()), None, "SSL"), (None, Some(sasl.clone()), "SASL_PLAINTEXT"), (Some(tls), Some(sasl), "SASL_SSL")]
+        {
+            let config = client_config(&KafkaAddress { tls, sasl, ..address(&[]) }, "me");
+            assert_eq!(config.get("security.protocol"), Some(want));
+            assert_eq!(config.get("ssl.ca.location").is_some(), want.ends_with("SSL"), "{want}");
+            assert_eq!(config.get("sasl.password"), want.starts_with("SASL").then_some("p"), "{want}");
+        }
+    }
+
     /// Goal: a misspelt property is told with its name, a secret without its value. Method: a client made with it; the
     /// error of a password.
     #[test]
     fn a_wrong_property_is_named() {
-        let config = client_config(&["127.0.0.1:1".into()], "a", [("linger.mss", "5")]);
-        let error = config.create::<FutureProducer>().map(|_| ()).unwrap_err();
+        let error = client_config(&address(&[("linger.mss", "5")]), "a").create::<FutureProducer>().map(|_| ()).unwrap_err();
         let fault = fault_of("sink orders", &error);
         assert_eq!(fault.kind, FaultKind::Incompatible);
         assert!(fault.what.contains("`linger.mss`"), "{fault}");
