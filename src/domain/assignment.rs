@@ -57,6 +57,11 @@ impl Stage {
         }
     }
 
+    /// An actor may be made for it.
+    pub const fn may_start(self) -> bool {
+        matches!(self, Self::Starting | Self::Consuming)
+    }
+
     /// The stage after an event, and what to do.
     pub const fn after(self, event: Event) -> (Self, Answer) {
         match (self, event) {

@@ -183,9 +183,7 @@ impl TopicMemory {
         match wanted {
             Some(next) if next >= seen.low => Start { at: NextOffset(next), missing: 0 },
             // The group was here once and the log no longer reaches back; an epoch's beginning owes nothing.
-            Some(next) if self.trusted(partition, seen).is_some() => {
-                Start { at: NextOffset(seen.low), missing: seen.low - next }
-            }
+            Some(next) if self.trusted(partition, seen).is_some() => Start { at: NextOffset(seen.low), missing: seen.low - next },
             _ => Start { at: NextOffset(seen.low), missing: 0 },
         }
     }
