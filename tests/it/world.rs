@@ -434,11 +434,14 @@ impl World {
     }
 }
 
+type Committed = Arc<Mutex<Vec<NextOffset>>>;
+
 /// A source of one partition whose records the test delivers.
 #[derive(Clone, Default)]
 pub struct Feed {
     intake: Arc<Mutex<Option<Arc<dyn Intake>>>>,
     next: Arc<AtomicUsize>,
+    committed: Committed,
 }
 
 impl Feed {
@@ -474,6 +477,22 @@ impl Feed {
         self.intake().await.deliver(delivery).await;
     }
 
+    /// The partition goes to somebody else; answers once the engine has let it go.
+    pub async fn revoke(&self) {
+        self.intake().await.revoked(vec![Self::partition()]).await;
+    }
+
+    /// The partition is here again, from its first record on.
+    pub async fn begin_again(&self) {
+        self.next.store(0, Ordering::SeqCst);
+        self.begin().await;
+    }
+
+    /// Every position that was committed, in order.
+    pub fn committed(&self) -> Vec<i64> {
+        self.committed.lock().unwrap().iter().map(|next| next.0).collect()
+    }
+
     pub async fn end(&self) {
         self.intake().await.ended(Self::partition(), Generation(0));
     }
@@ -485,14 +504,15 @@ impl Source for Feed {
     }
     fn start(self: Box<Self>, intake: Arc<dyn Intake>) -> Result<Arc<dyn SourceControl>, Fault> {
         *self.intake.lock().unwrap() = Some(intake);
-        Ok(Arc::new(FeedControl))
+        Ok(Arc::new(FeedControl(Arc::clone(&self.committed))))
     }
 }
 
-struct FeedControl;
+struct FeedControl(Committed);
 
 impl SourceControl for FeedControl {
-    fn commit(&self, _: Vec<(Partition, NextOffset)>) -> Answer<'_, Result<(), Fault>> {
+    fn commit(&self, positions: Vec<(Partition, NextOffset)>) -> Answer<'_, Result<(), Fault>> {
+        self.0.lock().unwrap().extend(positions.into_iter().map(|(_, next)| next));
         Box::pin(async { Ok(()) })
     }
     fn rewind(&self, partition: Partition, _: NextOffset) -> Generation {
