@@ -13,8 +13,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::sync::watch;
+use widerow::domain::epoch::Epochs;
 use widerow::domain::fault::Fault;
-use widerow::domain::ids::{Epoch, Generation, Name, NextOffset, Partition, RecordOffset, RowId, RowVersion};
+use widerow::domain::ids::{Generation, Name, NextOffset, Partition, RecordOffset, RowId, RowVersion};
 use widerow::domain::record::Record;
 use widerow::domain::row::WideRow;
 use widerow::io::jobbook::wait::wall_clock;
@@ -394,6 +395,21 @@ impl World {
         Self::new(SHOP, &shop.text(), change)
     }
 
+    /// Another node's world on the same rows, queue and sink, with a ledger of its own.
+    pub fn beside(&self, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = self.settings.clone();
+        change(&mut settings);
+        Self {
+            _dir: tempfile::tempdir().unwrap(),
+            settings,
+            rows: Arc::clone(&self.rows),
+            queue: self.queue.clone(),
+            ledger: Arc::new(MemoryLedger::new()),
+            sink: Arc::clone(&self.sink),
+            totals: Arc::default(),
+        }
+    }
+
     /// A node on this world, reading its file.
     pub fn start(&self) -> Engine {
         let parts = wiring::parts(&self.settings, self.doors(), RunMode::default()).unwrap();
@@ -428,11 +444,14 @@ impl World {
     }
 }
 
+type Committed = Arc<Mutex<Vec<NextOffset>>>;
+
 /// A source of one partition whose records the test delivers.
 #[derive(Clone, Default)]
 pub struct Feed {
     intake: Arc<Mutex<Option<Arc<dyn Intake>>>>,
     next: Arc<AtomicUsize>,
+    committed: Committed,
 }
 
 impl Feed {
@@ -447,7 +466,7 @@ impl Feed {
     }
 
     pub async fn begin(&self) {
-        let assigned = Assigned { partition: Self::partition(), start: NextOffset(0), partitions: 1, epoch: Epoch(0) };
+        let assigned = Assigned { partition: Self::partition(), start: NextOffset(0), partitions: 1, epochs: Epochs::default() };
         self.intake().await.assigned("shop", vec![assigned]).await;
     }
 
@@ -468,6 +487,22 @@ impl Feed {
         self.intake().await.deliver(delivery).await;
     }
 
+    /// The partition goes to somebody else; answers once the engine has let it go.
+    pub async fn revoke(&self) {
+        self.intake().await.revoked(vec![Self::partition()]).await;
+    }
+
+    /// The partition is here again, from its first record on.
+    pub async fn begin_again(&self) {
+        self.next.store(0, Ordering::SeqCst);
+        self.begin().await;
+    }
+
+    /// Every position that was committed, in order.
+    pub fn committed(&self) -> Vec<i64> {
+        self.committed.lock().unwrap().iter().map(|next| next.0).collect()
+    }
+
     pub async fn end(&self) {
         self.intake().await.ended(Self::partition(), Generation(0));
     }
@@ -479,14 +514,15 @@ impl Source for Feed {
     }
     fn start(self: Box<Self>, intake: Arc<dyn Intake>) -> Result<Arc<dyn SourceControl>, Fault> {
         *self.intake.lock().unwrap() = Some(intake);
-        Ok(Arc::new(FeedControl))
+        Ok(Arc::new(FeedControl(Arc::clone(&self.committed))))
     }
 }
 
-struct FeedControl;
+struct FeedControl(Committed);
 
 impl SourceControl for FeedControl {
-    fn commit(&self, _: Vec<(Partition, NextOffset)>) -> Answer<'_, Result<(), Fault>> {
+    fn commit(&self, positions: Vec<(Partition, NextOffset)>) -> Answer<'_, Result<(), Fault>> {
+        self.0.lock().unwrap().extend(positions.into_iter().map(|(_, next)| next));
         Box::pin(async { Ok(()) })
     }
     fn rewind(&self, partition: Partition, _: NextOffset) -> Generation {
