@@ -404,6 +404,7 @@ impl World {
             settings,
             rows: Arc::clone(&self.rows),
             queue: self.queue.clone(),
+            jobs: Arc::clone(&self.jobs),
             ledger: Arc::new(MemoryLedger::new()),
             sink: Arc::clone(&self.sink),
             totals: Arc::default(),
