@@ -95,6 +95,14 @@ impl Template {
         &self.source
     }
 
+    /// What every rendered text begins with.
+    pub fn leading_text(&self) -> &str {
+        match self.pieces.first() {
+            Some(Piece::Text(text)) => text,
+            _ => "",
+        }
+    }
+
     /// Columns in their first order of mention, each once.
     pub fn columns(&self) -> Vec<Name> {
         let mut columns = Vec::new();

@@ -24,7 +24,7 @@ impl Supervisor {
         if self.committing || self.hall.now() < self.commit_after {
             return;
         }
-        let owed = self.owed();
+        let owed = self.owed(Some(self.hall.now()));
         if owed.is_empty() {
             return;
         }
@@ -45,16 +45,24 @@ impl Supervisor {
         commit(owed, Arc::clone(&self.stores.rows), Arc::clone(&self.hall.board), self.losses)
     }
 
-    /// Positions to commit, by the source that keeps them; none of a partition that goes back.
-    pub(super) fn owed(&self) -> Vec<Owed> {
+    /// Positions to commit, by the source that keeps them; with a time, only of sources whose turn it is.
+    pub(super) fn owed(&mut self, now: Option<Millis>) -> Vec<Owed> {
         let mut by_source: Vec<Vec<(Partition, NextOffset)>> = vec![Vec::new(); self.sources.len()];
         for (partition, next) in self.hall.board.owed() {
-            if let Some(slot) = self.partitions.get(&partition).filter(|slot| slot.rewind_to.is_none()) {
+            if let Some(slot) = self.partitions.get(&partition) {
                 by_source[slot.source].push((partition, next));
             }
         }
-        let owing = self.sources.iter().zip(by_source).filter(|(_, positions)| !positions.is_empty());
-        owing.filter_map(|(source, positions)| Some((Arc::clone(source.control.as_ref()?), positions))).collect()
+        let mut owed = Vec::new();
+        for (source, positions) in self.sources.iter_mut().zip(by_source).filter(|(_, positions)| !positions.is_empty()) {
+            let due = |now: Millis| now.since(source.committed) >= source.pace.commit_every.as_millis() as i64;
+            if now.is_some_and(|now| !due(now)) {
+                continue;
+            }
+            source.committed = now.unwrap_or(source.committed);
+            owed.extend(source.control.as_ref().map(|control| (Arc::clone(control), positions)));
+        }
+        owed
     }
 
     /// W3: a loss since the last look drops what entities remember and sends every partition back to what it committed.
@@ -69,8 +77,8 @@ impl Supervisor {
         self.read_again(&committed, "the row store lost writes");
     }
 
-    /// Every partition reads again from these positions, under a new generation; what the old one settles until it has ended
-    /// counts for nothing.
+    /// Every partition reads again from these positions, under a new generation; what the old one still settles counts for
+    /// nothing, as the board is nobody's until the new one begins.
     pub(super) fn read_again(&mut self, from: &Positions, why: &'static str) {
         let settled = self.hall.board.all_settled();
         for (partition, stood) in settled {
@@ -78,7 +86,6 @@ impl Supervisor {
             let to = from.get(&partition).copied().unwrap_or(NextOffset(0)).min(stood);
             tracing::error!(%partition, from = to.0, to = stood.0, why, "partition goes back");
             self.hall.board.begin(partition, to);
-            slot.rewind_to = Some(slot.rewind_to.map_or(to, |before| before.min(to)));
             slot.care.restart_asked = true;
             self.stop_actor(&ActorId::Partition(partition));
         }

@@ -56,6 +56,11 @@ impl Supervisor {
         mark
     }
 
+    /// A partition that left goes back over no loss; its next owner does.
+    pub(super) fn unmark(&mut self, partition: Partition) {
+        self.marks.lives.left(partition);
+    }
+
     /// Every few seconds: hear the queue's life, take a sample, move the mark.
     pub(super) fn keep_marks(&mut self, ctx: &mut Context<Self>) {
         // Without partitions there is nothing to mark, and what another process marked stays.
@@ -93,9 +98,7 @@ impl Supervisor {
             self.marks.samples.clear();
             self.go_back(&committed);
         }
-        let mut settled = self.hall.board.all_settled();
-        // What goes back has settled nothing yet.
-        settled.retain(|partition, _| self.partitions.get(partition).is_none_or(|slot| slot.rewind_to.is_none()));
+        let settled = self.hall.board.all_settled();
         let noting = self.marks.lives.to_note(&settled);
         let mut notes: Vec<(String, Option<String>)> =
             noting.into_iter().map(|p| (format!("{LIFE}{p}"), Some(life.to_owned()))).collect();

@@ -23,7 +23,8 @@ pub use crate::messages::control::Drained;
 pub use drain::DRAIN_STEPS;
 pub use engine::{Engine, IdleState, Parts, SourcePart, block_on};
 
-use crate::domain::ids::{Millis, Name, NextOffset, Partition};
+use crate::domain::assignment::{Answer, Event, Generations};
+use crate::domain::ids::{Millis, Name, Partition};
 use crate::messages::control::{ActorExited, ActorId};
 use crate::ports::ledger::Ledger;
 use crate::ports::source::{Source, SourceControl};
@@ -49,9 +50,19 @@ struct SourceSlot {
     setup: Arc<crate::actors::partition::PartitionSetup>,
     source: Option<Box<dyn Source>>,
     control: Option<Arc<dyn SourceControl>>,
+    /// Positions are committed this often, and a drain for the group's sake takes this long at most.
+    pace: Pace,
+    committed: Millis,
     /// It has told its partitions.
     told: bool,
     failed: Option<String>,
+}
+
+/// What a source's kind asks of the engine's timing.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    commit_every: Duration,
+    revoke_deadline: Duration,
 }
 
 /// The root actor.
@@ -62,6 +73,8 @@ pub struct Supervisor {
     ledger: Arc<dyn Ledger>,
     sources: Vec<SourceSlot>,
     partitions: BTreeMap<Partition, PartitionSlot>,
+    /// What partitions that left had, so that they go on counting when they come back.
+    generations: Generations,
     crew: Vec<CrewSlot>,
     directory: Arc<EntityDirectory>,
     budget: Arc<ByteBudget>,
@@ -91,6 +104,11 @@ impl Supervisor {
             self.hall.routes.clear(partition);
             if let Some(slot) = self.partitions.get_mut(&partition) {
                 slot.address = None;
+                let (stage, answer) = slot.stage.after(Event::Ended);
+                slot.stage = stage;
+                if answer != Answer::MayRestart {
+                    return;
+                }
             }
         }
         if let Action::Restart { after } = action {
@@ -112,7 +130,8 @@ impl Supervisor {
         }
         match id {
             ActorId::Partition(partition) => {
-                let Some(slot) = self.partitions.get_mut(partition) else { return };
+                let slot = self.partitions.get_mut(partition).filter(|slot| slot.stage.may_start());
+                let Some(slot) = slot else { return };
                 let source = &self.sources[slot.source];
                 slot.start(&self.hall, Arc::clone(&source.setup), source.control.as_ref());
             }

@@ -160,6 +160,17 @@ impl Server {
         &self.folder
     }
 
+    /// Runs `stack/NAME/SCRIPT` on this server and returns what it prints: `health`, or `sql` of MariaDB.
+    pub fn script(&self, script: &str, arguments: &[&str]) -> String {
+        let path = root().join("stack").join(self.kind.name()).join(script);
+        let mut command = Command::new(&path);
+        environment(&mut command, self.kind, &self.folder, &self.ports);
+        let output = command.args(arguments).output().unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{} {arguments:?}: {}\n{said}", path.display(), output.status);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     /// SIGKILL, and waits until it is gone: a crash.
     pub fn kill(&self) {
         self.order("kill");
@@ -245,13 +256,10 @@ impl Guard {
         fs::create_dir_all(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
         let told = fs::File::create(told(folder)).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
         let mut command = Command::new(root.join("stack/guard"));
+        environment(&mut command, kind, folder, ports);
         command
             .arg(kind.name())
-            .env("DATA", folder)
-            .env("LIB", root.join(".stack/lib").join(kind.name()))
-            .env("HEAP", kind.heap())
             .env("KEEP", if keeps() { "yes" } else { "" })
-            .envs(kind.ports().iter().zip(ports).map(|(name, port)| (*name, port.to_string())))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(told);
@@ -260,6 +268,15 @@ impl Guard {
         let answers = BufReader::new(process.stdout.take().unwrap_or_else(|| panic!("stack/guard has no output")));
         Self { process, verbs, answers }
     }
+}
+
+/// What every script of a server reads (`stack/common.sh`).
+fn environment(command: &mut Command, kind: Kind, folder: &Path, ports: &[u16]) {
+    command
+        .env("DATA", folder)
+        .env("LIB", root().join(".stack/lib").join(kind.name()))
+        .env("HEAP", kind.heap())
+        .envs(kind.ports().iter().zip(ports).map(|(name, port)| (*name, port.to_string())));
 }
 
 /// The right to run one private server of a kind.

@@ -113,6 +113,12 @@ impl HbaseRowStore {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// What is there of the cluster and the tables, and what is missing; makes nothing.
+    pub fn look(&self) -> Answer<'static, Result<Vec<setup::Seen>, Fault>> {
+        let inner = Arc::clone(&self.inner);
+        Box::pin(clients::run(async move { Ok(setup::look(&inner.client, &inner.tables, &inner.schema, &inner.settings).await) }))
+    }
+
     /// Runs a call on the clients' own threads: a caller's thread may end while sockets live on.
     fn call<T, W>(&self, work: impl FnOnce(Arc<Inner>) -> W) -> Answer<'static, Result<T, Fault>>
     where
