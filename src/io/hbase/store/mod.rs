@@ -13,7 +13,7 @@
 //! `layout` what the cells are · `tables` where they lie · `setup` tables made and looked at. Knows nothing of sockets, retries
 //! and regions: those are the client's.
 
-mod checked;
+pub mod checked;
 mod durable;
 mod known;
 pub mod layout;
