@@ -148,17 +148,24 @@ async fn unflushed_writes_are_told_as_lost() {
         let store = open(&HbaseSettings { wal, ..settings(fake.addresses(), "w_{row}") });
         write(&store, "0007:7", change("orders", "", 5, &[("status", "1")])).await;
         store.make_durable().await.unwrap();
-        write(&store, "0008:8", change("orders", "", 6, &[("status", "2")])).await;
+        // The first write brings the key columns, whose sync takes along what the log holds.
+        for stamp in [6, 7] {
+            write(&store, "0008:8", change("orders", "", stamp, &[("status", &stamp.to_string())])).await;
+        }
         assert_eq!(store.losses(), 0, "{wal:?}");
         fake.kill(0);
         fake.revive(0);
-        let lost = store.make_durable().await.unwrap_err();
-        assert_eq!((lost.kind, store.losses()), (FaultKind::Timeout, 1), "{wal:?}: {lost}");
+        // While the server is away, nothing is durable and nothing is known to be lost.
+        while store.losses() == 0 {
+            assert!(store.make_durable().await.is_err(), "{wal:?}");
+        }
         let kept = read(&store, "0007:7").await.unwrap();
         assert_eq!(kept.part(&part("orders", "")).unwrap().value(Name::of("status")), Value::Text("1"));
         let rest = read(&store, "0008:8").await.unwrap();
-        assert!(rest.parts.is_empty() && !rest.keys.is_empty(), "{wal:?}: the key columns are logged: {rest:?}");
-        write(&store, "0008:8", change("orders", "", 6, &[("status", "2")])).await;
+        let status = rest.part(&part("orders", "")).map_or(Value::Absent, |part| part.value(Name::of("status")));
+        assert_eq!(status, if wal == Wal::Skip { Value::Absent } else { Value::Text("6") });
+        assert!(!rest.keys.is_empty(), "{wal:?}: the key columns are logged");
+        write(&store, "0008:8", change("orders", "", 7, &[("status", "7")])).await;
         store.make_durable().await.unwrap();
         assert_eq!(store.losses(), 1, "{wal:?}: told once");
     }
