@@ -12,6 +12,9 @@ use widerow::io::hbase::types::{
     TableState, TimeRange,
 };
 
+/// Something that becomes of a cluster.
+type Happening = fn(&FakeHbase);
+
 async fn put_all(client: &Client, stamp: i64) {
     for outcome in client.put_many(table(), rows().iter().map(|row| put(row, stamp, &format!("{row}@{stamp}"))).collect()).await {
         outcome.unwrap();
@@ -31,7 +34,7 @@ fn at(stamp: i64) -> Vec<String> {
 /// the next; puts, gets, bumps and a scan after each.
 #[tokio::test]
 async fn regions_may_do_what_they_like() {
-    let happenings: [(&str, fn(&FakeHbase)); 7] = [
+    let happenings: [(&str, Happening); 7] = [
         ("a move", |fake| assert!(fake.move_region(TABLE, "a1", 1))),
         ("a move and back", |fake| assert!(fake.move_region(TABLE, "b1", 0) && fake.move_region(TABLE, "b1", 1))),
         ("a split", |fake| assert!(fake.split(TABLE, "a1"))),

@@ -4,6 +4,7 @@
 //! - `faults`: each fault is invisible but for time; outcomes, poisoned rows, deadlines
 //! - `cluster`: regions that split, merge, move and open; servers that die and come back; the master; windows; tables
 //! - `model`: writers, readers, faults and misfortune by chance, against the greatest timestamp of each cell
+//! - `store`: the row store: its contract, losses, purges, conditions and wrong tables, on the fake and on a real server
 //! - `peer`: ours and HBase's own client read what the other wrote, on a real server
 //! - `hostile`: bytes that are no frames, in both directions: no panic, and no memory beyond the frame
 
@@ -23,4 +24,5 @@ mod hostile;
 mod model;
 mod peer;
 mod raw;
+mod store;
 mod wire;

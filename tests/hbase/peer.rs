@@ -61,6 +61,7 @@ async fn both_clients_read_what_the_other_wrote() {
     let (counters, mut ours): (Vec<Written>, Vec<Written>) = ours.into_iter().partition(|cell| cell.0 == "zzz");
     assert_eq!(counters.iter().map(|c| c.4.as_slice()).collect::<Vec<_>>(), [41i64.to_be_bytes()]);
     let mut wanted = cells;
-    (ours.sort(), wanted.sort());
+    ours.sort();
+    wanted.sort();
     assert_eq!(ours, wanted);
 }

@@ -31,4 +31,5 @@ mod node;
 pub mod pb;
 mod registry;
 mod scanner;
+pub mod store;
 pub mod types;

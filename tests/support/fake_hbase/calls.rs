@@ -234,7 +234,10 @@ fn of_cell(cell: &Cell) -> Wanted {
 pub fn holds(world: &World, region: usize, condition: &pb::Condition) -> Result<bool, Fail> {
     let unknown = |what: &str| Fail::new("DoNotRetryIOException", format!("{what} is not known here"));
     if let Some(filter) = &condition.filter {
-        return Err(unknown(&filter.name));
+        let table = &world.tables[&world.regions[region].table];
+        let cells = table.storage.read(&condition.row, &Wanted::of(&[], None, condition.time_range));
+        let found = super::filter::rest_of(&filter.name, filter.serialized_filter.as_deref().unwrap_or_default(), cells);
+        return found.map(|rest| !rest.is_empty()).map_err(|what| unknown(&what));
     }
     let column = pb::Column {
         family: condition.family.clone().unwrap_or_default(),

@@ -8,6 +8,7 @@
 
 mod calls;
 mod faults;
+mod filter;
 mod master;
 mod meta;
 mod multi;

@@ -56,10 +56,7 @@ pub enum LayoutError {
 ///
 /// # Errors
 /// A stamp that is no timestamp, and what `put` answers.
-pub fn data_cells(
-    change: &WideRow,
-    mut put: impl FnMut(&[u8], i64, &[u8]) -> Result<(), CellError>,
-) -> Result<(), LayoutError> {
+pub fn data_cells(change: &WideRow, mut put: impl FnMut(&[u8], i64, &[u8]) -> Result<(), CellError>) -> Result<(), LayoutError> {
     let (mut qualifier, mut value) = (Vec::with_capacity(64), Vec::new());
     for part in &change.parts {
         if let Some(tombstone) = part.tombstone {
@@ -160,6 +157,20 @@ pub fn part_pattern(part: &PartId) -> String {
     // `$` would also match before a final line break.
     pattern.push_str("\\z");
     pattern
+}
+
+/// A value beside the rows as its cell holds it: never empty, because a condition takes an empty value for none.
+pub fn beside_value(text: &str) -> Vec<u8> {
+    let front: &[u8] = if text.is_empty() || text.as_bytes()[0] == NULL { &[NULL] } else { &[] };
+    [front, text.as_bytes()].concat()
+}
+
+/// The value such a cell holds.
+///
+/// # Errors
+/// It is no text.
+pub fn beside_text(value: &[u8]) -> Result<&str, std::str::Utf8Error> {
+    std::str::from_utf8(value.strip_prefix(&[NULL]).unwrap_or(value))
 }
 
 /// What a tombstone's cell holds: the time of the write in ms, after `revoked:` when it counts for nothing.

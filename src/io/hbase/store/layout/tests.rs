@@ -70,36 +70,43 @@ fn rows() -> impl Strategy<Value = WideRow> {
     let part = (name.clone(), "[0-9,%:]{0,3}", tombstone, prop::collection::vec(cell, 0..6));
     let marks = prop::collection::btree_map("moved:[a-z:]{0,4}", 0i64..1 << 61, 0..3);
     let keys = prop::collection::vec((name, value), 0..3);
-    (0i64..1 << 40, 0i64..1 << 40, keys, marks, prop::collection::vec(part, 0..5)).prop_map(|(base, counter, keys, marks, parts)| {
-        let mut row = WideRow { base, counter, keys: Image::default(), ..WideRow::default() };
-        for (name, value) in &keys {
-            row.keys.set(Name::of(name), value.as_deref().map_or(Value::Null, Value::Text));
-        }
-        row.marks = marks.into_iter().map(|(name, stamp)| (name, Stamp(stamp))).collect();
-        for (table, child, tombstone, cells) in parts {
-            let part = row.part_mut(&part_id(table, &child));
-            part.tombstone =
-                tombstone.map(|(stamp, written, revoked)| Tombstone { stamp: Stamp(stamp), written: Millis(written), revoked });
-            for (name, stamp, value) in &cells {
-                part.cells.push(row::Cell { name: Name::of(name), stamp: Stamp(*stamp), value: value.as_deref() });
+    (0i64..1 << 40, 0i64..1 << 40, keys, marks, prop::collection::vec(part, 0..5)).prop_map(
+        |(base, counter, keys, marks, parts)| {
+            let mut row = WideRow { base, counter, keys: Image::default(), ..WideRow::default() };
+            for (name, value) in &keys {
+                row.keys.set(Name::of(name), value.as_deref().map_or(Value::Null, Value::Text));
             }
-        }
-        row.parts.retain(|p| p.tombstone.is_some() || !p.cells.is_empty());
-        row
-    })
+            row.marks = marks.into_iter().map(|(name, stamp)| (name, Stamp(stamp))).collect();
+            for (table, child, tombstone, cells) in parts {
+                let part = row.part_mut(&part_id(table, &child));
+                part.tombstone = tombstone.map(|(stamp, written, revoked)| Tombstone {
+                    stamp: Stamp(stamp),
+                    written: Millis(written),
+                    revoked,
+                });
+                for (name, stamp, value) in &cells {
+                    part.cells.push(row::Cell { name: Name::of(name), stamp: Stamp(*stamp), value: value.as_deref() });
+                }
+            }
+            row.parts.retain(|p| p.tombstone.is_some() || !p.cells.is_empty());
+            row
+        },
+    )
 }
 
 /// A change under few names and stamps, so that cells meet; values follow from the stamp, as M4 has it.
 fn changes() -> impl Strategy<Value = WideRow> {
-    (0u8..3, prop::collection::vec(0u8..3, 1..4), 1i64..20, 0u8..4, any::<bool>()).prop_map(|(child, columns, stamp, kind, mark)| {
-        let (child, value) = (child.to_string(), stamp.to_string());
-        let names: Vec<String> = columns.iter().map(|c| format!("c{c}")).collect();
-        let cells: Vec<_> = names.iter().map(|n| (n.as_str(), (stamp % 3 > 0).then_some(value.as_str()))).collect();
-        let mut part = part("item", &child, stamp, if kind == 0 { &[] } else { &cells });
-        part.tombstone = (kind < 2).then(|| tombstone(stamp - i64::from(kind)));
-        let marks = if mark { vec![("moved:item:1:0".to_owned(), Stamp(stamp))] } else { Vec::new() };
-        WideRow { keys: told(&[("order_no", "7")]), counter: 1, base: stamp % 2, marks, parts: vec![part] }
-    })
+    (0u8..3, prop::collection::vec(0u8..3, 1..4), 1i64..20, 0u8..4, any::<bool>()).prop_map(
+        |(child, columns, stamp, kind, mark)| {
+            let (child, value) = (child.to_string(), stamp.to_string());
+            let names: Vec<String> = columns.iter().map(|c| format!("c{c}")).collect();
+            let cells: Vec<_> = names.iter().map(|n| (n.as_str(), (stamp % 3 > 0).then_some(value.as_str()))).collect();
+            let mut part = part("item", &child, stamp, if kind == 0 { &[][..] } else { &cells });
+            part.tombstone = (kind < 2).then(|| tombstone(stamp - i64::from(kind)));
+            let marks = if mark { vec![("moved:item:1:0".to_owned(), Stamp(stamp))] } else { Vec::new() };
+            WideRow { keys: told(&[("order_no", "7")]), counter: 1, base: stamp % 2, marks, parts: vec![part] }
+        },
+    )
 }
 
 proptest! {
@@ -228,4 +235,14 @@ fn foreign_cells_are_left_out_and_damage_is_told() {
     assert_eq!(row_of(&[], FAMILY), Ok(None));
     let keys = row_of(&[cell("m", b"k:a:b", b"\0")], FAMILY).unwrap().unwrap().keys;
     assert_eq!(keys, image(&[("a:b", None)]));
+}
+
+/// Goal: a value beside the rows comes back and is never empty on the server. Method: a table of texts.
+#[test]
+fn values_beside_the_rows_are_never_empty() {
+    for text in ["", "1", "\0", "\0x", "门"] {
+        let held = beside_value(text);
+        assert!(!held.is_empty());
+        assert_eq!(beside_text(&held), Ok(text));
+    }
 }
