@@ -5,6 +5,7 @@
 //! - `cluster`: regions that split, merge, move and open; servers that die and come back; the master; windows; tables
 //! - `model`: writers, readers, faults and misfortune by chance, against the greatest timestamp of each cell
 //! - `peer`: ours and HBase's own client read what the other wrote, on a real server
+//! - `real`: crashes, freezes, splits and compactions of a real server, and the model's promises there
 //! - `hostile`: bytes that are no frames, in both directions: no panic, and no memory beyond the frame
 
 #[path = "../support/fake_hbase/mod.rs"]
@@ -23,4 +24,5 @@ mod hostile;
 mod model;
 mod peer;
 mod raw;
+mod real;
 mod wire;
