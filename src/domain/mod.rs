@@ -26,4 +26,4 @@ pub mod version;
 pub mod write;
 
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;

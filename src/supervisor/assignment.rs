@@ -9,7 +9,7 @@ use super::threads::Threads;
 use super::watch::spawn_watched;
 use crate::actors::partition::{PartitionActor, PartitionLife, PartitionSetup};
 use crate::domain::fault::Fault;
-use crate::domain::ids::{Generation, Millis, Partition};
+use crate::domain::ids::{Generation, Millis, NextOffset, Partition};
 use crate::domain::retrial::Retrial;
 use crate::messages::control::{ActorExited, ActorId, PausePartition};
 use crate::messages::intake::{SourceEnded, TakeRecords};
@@ -29,6 +29,8 @@ pub struct PartitionSlot {
     /// An operator's pause outlives restarts.
     pub paused: Option<String>,
     pub meters: Option<PartitionMeters>,
+    /// The next generation begins here, whatever the one before settled meanwhile (J11, W3).
+    pub rewind_to: Option<NextOffset>,
     generation: Generation,
     reading: Generation,
     retrial: Arc<Mutex<Retrial>>,
@@ -43,6 +45,7 @@ impl PartitionSlot {
             address: None,
             paused: None,
             meters: None,
+            rewind_to: None,
             generation: Generation(0),
             reading: Generation(0),
             retrial: Arc::default(),
@@ -54,6 +57,9 @@ impl PartitionSlot {
     pub fn start(&mut self, hall: &Hall, setup: Arc<PartitionSetup>, control: Option<&Arc<dyn SourceControl>>) {
         let partition = self.assigned.partition;
         self.generation = self.generation.next();
+        if let Some(to) = self.rewind_to.take() {
+            hall.board.begin(partition, to);
+        }
         let start = hall.board.settled(partition).unwrap_or(self.assigned.start);
         if control.is_some() {
             self.reading = self.reading.next();

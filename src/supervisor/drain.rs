@@ -1,6 +1,6 @@
 //! The ordered end of a node (4.4), as data: who feeds closes first, a deadline per step, progress shown.
 
-use super::{Supervisor, commit};
+use super::Supervisor;
 use crate::messages::control::{ActorId, Drain, DrainAll, Drained};
 use crate::messages::observe::Observation;
 use actix::prelude::*;
@@ -67,7 +67,7 @@ impl Supervisor {
     }
 
     fn commit_all(&self) -> impl Future<Output = u64> + use<> {
-        let committing = commit(self.owed(), Arc::clone(&self.stores.rows), Arc::clone(&self.hall.board));
+        let committing = self.committing(self.owed());
         async move { committing.await as u64 }
     }
 

@@ -122,6 +122,8 @@ impl Engine {
             started,
             draining: false,
             committing: false,
+            commit_after: Millis(0),
+            losses: 0,
             tending: false,
             ticks: 0,
             next_thread: 0,

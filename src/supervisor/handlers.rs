@@ -2,7 +2,7 @@
 
 use super::assignment::{IntakeDoor, PartitionSlot, PartitionsAssigned, PartitionsRevoked, SourceFailed};
 use super::crew::{CrewSlot, Handle};
-use super::{Supervisor, TICK, commit};
+use super::{Supervisor, TICK};
 use crate::domain::health::{ActorKind, ActorState};
 use crate::domain::ids::Partition;
 use crate::domain::restart::ExitReason;
@@ -51,6 +51,7 @@ impl Supervisor {
         if self.draining {
             return;
         }
+        self.hear_losses();
         self.commit(ctx);
         for place in self.hall.threads.silent(self.settings.node.silence_max) {
             self.replace_thread(place, ctx);
@@ -324,8 +325,7 @@ impl Handler<PartitionsRevoked> for Supervisor {
                 positions.retain(|(p, _)| leaving.contains(p));
                 (control, positions)
             });
-            let committing = commit(owed.collect(), Arc::clone(&act.stores.rows), Arc::clone(&act.hall.board));
-            committing.into_actor(act).map(move |_, act, _| {
+            act.committing(owed.collect()).into_actor(act).map(move |_, act, _| {
                 for partition in leaving {
                     act.stop_actor(&ActorId::Partition(partition));
                     act.hall.routes.clear(partition);

@@ -4,7 +4,6 @@ use super::Supervisor;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{Millis, Name, NextOffset, Partition};
 use crate::domain::mark::{Lives, Positions, Samples};
-use crate::messages::control::ActorId;
 use crate::ports::ledger::Ledger;
 use crate::ports::queue::JobQueue;
 use actix::prelude::*;
@@ -94,7 +93,9 @@ impl Supervisor {
             self.marks.samples.clear();
             self.go_back(&committed);
         }
-        let settled = self.hall.board.all_settled();
+        let mut settled = self.hall.board.all_settled();
+        // What goes back has settled nothing yet.
+        settled.retain(|partition, _| self.partitions.get(partition).is_none_or(|slot| slot.rewind_to.is_none()));
         let noting = self.marks.lives.to_note(&settled);
         let mut notes: Vec<(String, Option<String>)> =
             noting.into_iter().map(|p| (format!("{LIFE}{p}"), Some(life.to_owned()))).collect();
@@ -120,16 +121,12 @@ impl Supervisor {
 
     /// The queue lost its content while this node lives: every partition reads again from the mark.
     fn go_back(&mut self, committed: &Positions) {
-        for (partition, stood) in committed {
-            let mark = self.marks.mark.get(partition).copied().unwrap_or(NextOffset(0)).min(*stood);
-            tracing::error!(%partition, from = mark.0, to = stood.0, "queue lost its jobs, records are read again");
-            self.hall.board.begin(*partition, mark);
-            let id = ActorId::Partition(*partition);
-            if let Some(care) = self.care_of(&id) {
-                care.restart_asked = true;
-            }
-            self.stop_actor(&id);
-        }
+        let mark = |(partition, stood): (&Partition, &NextOffset)| {
+            let mark = self.marks.mark.get(partition).copied().unwrap_or(NextOffset(0));
+            (*partition, mark.min(*stood))
+        };
+        let from: Positions = committed.iter().map(mark).collect();
+        self.read_again(&from, "the queue lost its jobs");
     }
 }
 

@@ -9,6 +9,7 @@ mod commands;
 mod crew;
 pub mod directory;
 mod drain;
+mod durability;
 pub mod engine;
 mod handlers;
 mod marks;
@@ -32,7 +33,7 @@ use actix::prelude::*;
 use assignment::{Hall, PartitionSlot};
 use crew::{CrewSlot, Stores};
 use directory::EntityDirectory;
-use shared::{Board, ByteBudget};
+use shared::ByteBudget;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,9 +42,6 @@ use std::time::Duration;
 const TICK: Duration = Duration::from_millis(250);
 /// Between two tries to read what earlier processes noted.
 const BEGIN_AGAIN: Duration = Duration::from_secs(1);
-
-/// Positions to commit with the source that keeps them.
-type Owed = (Arc<dyn SourceControl>, Vec<(Partition, NextOffset)>);
 
 /// One configured source.
 struct SourceSlot {
@@ -71,6 +69,10 @@ pub struct Supervisor {
     started: Millis,
     draining: bool,
     committing: bool,
+    /// No commit before then: making rows durable may be dear.
+    commit_after: Millis,
+    /// W3: losses of the row store that were gone back for.
+    losses: u64,
     tending: bool,
     ticks: u64,
     next_thread: usize,
@@ -122,37 +124,6 @@ impl Supervisor {
         }
     }
 
-    /// O1 behind W2: what is settled is made durable, then committed. One commit is under way at a time.
-    fn commit(&mut self, ctx: &mut Context<Self>) {
-        if self.committing {
-            return;
-        }
-        let owed = self.owed();
-        if owed.is_empty() {
-            return;
-        }
-        self.committing = true;
-        let committing = commit(owed, Arc::clone(&self.stores.rows), Arc::clone(&self.hall.board));
-        ctx.spawn(committing.into_actor(self).map(|left, act, _| {
-            act.committing = false;
-            if left > 0 {
-                tracing::warn!(partitions = left, "positions not committed, trying again");
-            }
-        }));
-    }
-
-    /// Positions to commit, by the source that keeps them.
-    fn owed(&self) -> Vec<Owed> {
-        let mut by_source: Vec<Vec<(Partition, NextOffset)>> = vec![Vec::new(); self.sources.len()];
-        for (partition, next) in self.hall.board.owed() {
-            if let Some(slot) = self.partitions.get(&partition) {
-                by_source[slot.source].push((partition, next));
-            }
-        }
-        let owing = self.sources.iter().zip(by_source).filter(|(_, positions)| !positions.is_empty());
-        owing.filter_map(|(source, positions)| Some((Arc::clone(source.control.as_ref()?), positions))).collect()
-    }
-
     /// J11: what earlier processes noted is read before any source starts; a queue that does not answer is waited for.
     fn begin(&mut self, ctx: &mut Context<Self>) {
         let remembering = marks::remember(Arc::clone(&self.stores.queue), Arc::clone(&self.ledger));
@@ -183,29 +154,6 @@ impl Supervisor {
             }
         }));
     }
-}
-
-/// Commits by source; the number of partitions that could not be.
-async fn commit(owed: Vec<Owed>, rows: Arc<dyn crate::ports::rows::RowStore>, board: Arc<Board>) -> usize {
-    let all = owed.iter().map(|(_, positions)| positions.len()).sum();
-    if let Err(fault) = rows.make_durable().await {
-        tracing::warn!(%fault, "rows cannot be made durable, positions wait");
-        return all;
-    }
-    let mut left = 0;
-    for (control, positions) in owed {
-        match control.commit(positions.clone()).await {
-            Ok(()) => {
-                board.mark_committed(&positions);
-                crate::domain::steps::reached(crate::domain::steps::Step::PositionCommitted);
-            }
-            Err(fault) => {
-                tracing::warn!(%fault, "commit failed");
-                left += positions.len();
-            }
-        }
-    }
-    left
 }
 
 impl Actor for Supervisor {

@@ -27,4 +27,5 @@ mod node;
 pub mod pb;
 mod registry;
 mod scanner;
+pub mod store;
 pub mod types;
