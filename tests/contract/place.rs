@@ -138,7 +138,7 @@ pub fn run<T>(body: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(body)
 }
 
-/// Two row kinds: `order` by weight, `sku` by counter.
+/// Row kinds: `order` and `order2` by weight, `sku` by counter.
 pub fn schema() -> Arc<Schema> {
     let kind = |name: &str, version| RowKind {
         name: Name::of(name),
@@ -148,7 +148,8 @@ pub fn schema() -> Arc<Schema> {
         version,
         tables: vec![],
     };
-    Arc::new(Schema::new(vec![], vec![kind("order", VersionKind::Weight), kind("sku", VersionKind::Counter)], vec![]))
+    let kinds = [("order", VersionKind::Weight), ("order2", VersionKind::Weight), ("sku", VersionKind::Counter)];
+    Arc::new(Schema::new(vec![], kinds.map(|(name, version)| kind(name, version)).into(), vec![]))
 }
 
 /// Three lanes of weights 6, 3, 1.
