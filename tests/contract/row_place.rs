@@ -5,8 +5,9 @@ use crate::peer::Peer;
 use crate::place::{Place, run, schema};
 use crate::servers::{self, Server};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
+use widerow::domain::ids::RowId;
 use widerow::io::hbase::store::HbaseRowStore;
 use widerow::ports::rows::RowStore;
 use widerow::settings::{HbaseSettings, Wal};
@@ -38,6 +39,19 @@ impl std::ops::Deref for Held {
             Self::Shared(server) => server,
             Self::Own(server) => server,
         }
+    }
+}
+
+impl Real {
+    /// HBase's own client on this table.
+    pub fn peer(&self) -> MutexGuard<'_, Peer> {
+        let start = || Mutex::new(Peer::start(&self.server.addresses()[..2], &self.table));
+        self.peer.get_or_init(start).lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// The key of an entity's row in a table of all kinds.
+    pub fn row_of(&self, id: &RowId) -> String {
+        format!("{}/{}", id.kind, id.key.as_str())
     }
 }
 
@@ -95,9 +109,7 @@ impl RowPlace {
             Self::Plain(_) => {}
             Self::Fake(fake, _) => fake.tables().iter().for_each(|table| fake.compact(table)),
             Self::Real(real, _) => {
-                let start = || Mutex::new(Peer::start(&real.server.addresses()[..2], &real.table));
-                let peer = real.peer.get_or_init(start);
-                assert_eq!(peer.lock().unwrap().ask(&["compact"]), ["ok"]);
+                assert_eq!(real.peer().ask(&["compact"]), ["ok"]);
             }
         }
     }
