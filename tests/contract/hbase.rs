@@ -4,10 +4,13 @@
 use crate::fake_hbase::{Chance, Dice, FakeHbase, Fault};
 use crate::row_place::{RowPlace, holds};
 use crate::rows::{change, part, read, row, tombstone, write, writes};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
+use widerow::domain::change::{Image, Value};
 use widerow::domain::ids::{Name, RowId, RowVersion, Stamp};
 use widerow::domain::row::{Part, WideRow};
 use widerow::domain::schema::VersionKind;
@@ -88,6 +91,49 @@ fn a_server_crashes_asynchronous() {
 #[test]
 fn a_server_crashes_unlogged() {
     crashes_are_survived_as_the_mode_says(&RowPlace::real_alone(Wal::Skip), Wal::Skip);
+}
+
+/// Goal: M1 to M3, M9: other clients read plain values under plain names, and what they put there is read. Method: a row
+/// written here and read by HBase's own client; a cell put there and read here.
+#[test]
+fn foreign_clients_meet_plain_values() {
+    let place = RowPlace::real();
+    holds(&place, async |place| {
+        let store = place.rows();
+        let id = row("order", "4711:门店");
+        let mut keys = Image::default();
+        keys.set(Name::of("order_no"), Value::Text("门店"));
+        let mut whole = change("item", "2", (1 << 44) + 7, &[("qty", Some("8.80")), ("note", None), ("text", Some(""))]);
+        whole.keys = keys;
+        whole.merge(&tombstone("item", "3", 9, 1_740_000_000_000));
+        write(&*store, &id, [whole]).await;
+        let RowPlace::Real(real, _) = place else { panic!("a real server is needed") };
+        let mut peer = real.peer();
+        let mut found = Vec::new();
+        let mut line = peer.ask(&["read"]);
+        while line[0] == "cell" {
+            let value = STANDARD.decode(&line[5]).unwrap();
+            if line[1].ends_with("4711:门店") && line[3] != "base" && line[3] != "counter" {
+                found.push((line[2].clone(), line[3].clone(), line[4].clone(), String::from_utf8(value).unwrap()));
+            }
+            line = peer.answer();
+        }
+        let stamp = ((1i64 << 44) + 7).to_string();
+        let cell = |family: &str, name: &str, stamp: &str, value: &str| (family.into(), name.into(), stamp.into(), value.into());
+        let wanted: [(String, String, String, String); 5] = [
+            cell("cf", "item:#del:3", "9", "1740000000000"),
+            cell("cf", "item:note:2", &stamp, "\0"),
+            cell("cf", "item:qty:2", &stamp, "8.80"),
+            cell("cf", "item:text:2", &stamp, ""),
+            cell("m", "k:order_no", "1", "门店"),
+        ];
+        assert_eq!(found, wanted);
+        let later = ((1i64 << 44) + 8).to_string();
+        let key = real.row_of(&id);
+        assert_eq!(peer.ask(&["write", &key, "cf", "item:qty:2", &later, &STANDARD.encode("9")]), ["ok"]);
+        let held = read(&*store, &id).await.unwrap();
+        assert_eq!(held.part(&part("item", "2")).unwrap().value(Name::of("qty")), Value::Text("9"));
+    });
 }
 
 const ROWS: u64 = 16;

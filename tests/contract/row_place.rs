@@ -4,9 +4,10 @@ use crate::fake_hbase::FakeHbase;
 use crate::peer::Peer;
 use crate::place::{Place, run, schema};
 use crate::servers::{self, Server};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
+use widerow::domain::ids::RowId;
 use widerow::io::hbase::store::HbaseRowStore;
 use widerow::ports::rows::RowStore;
 use widerow::settings::{HbaseSettings, Wal};
@@ -16,12 +17,14 @@ pub enum RowPlace {
     /// Two region servers, a table for each kind.
     Fake(FakeHbase, Wal),
     /// A table of its own for all kinds, on a server of many tests or of this one.
-    Real(Arc<Real>, Wal),
+    Real(Box<Real>, Wal),
 }
 
 pub struct Real {
     server: Held,
     table: String,
+    /// Started when it is first needed.
+    peer: OnceLock<Mutex<Peer>>,
 }
 
 enum Held {
@@ -36,6 +39,19 @@ impl std::ops::Deref for Held {
             Self::Shared(server) => server,
             Self::Own(server) => server,
         }
+    }
+}
+
+impl Real {
+    /// HBase's own client on this table.
+    pub fn peer(&self) -> MutexGuard<'_, Peer> {
+        let start = || Mutex::new(Peer::start(&self.server.addresses()[..2], &self.table));
+        self.peer.get_or_init(start).lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// The key of an entity's row in a table of all kinds.
+    pub fn row_of(&self, id: &RowId) -> String {
+        format!("{}/{}", id.kind, id.key.as_str())
     }
 }
 
@@ -60,7 +76,7 @@ impl RowPlace {
     fn on(server: Held, wal: Wal) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let table = format!("contract{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        Self::Real(Arc::new(Real { server, table }), wal)
+        Self::Real(Box::new(Real { server, table, peer: OnceLock::new() }), wal)
     }
 
     /// A store of its own, as another process would open it.
@@ -93,8 +109,7 @@ impl RowPlace {
             Self::Plain(_) => {}
             Self::Fake(fake, _) => fake.tables().iter().for_each(|table| fake.compact(table)),
             Self::Real(real, _) => {
-                let answer = Peer::start(&real.server.addresses()[..2], &real.table).ask(&["compact"]);
-                assert_eq!(answer, ["ok"]);
+                assert_eq!(real.peer().ask(&["compact"]), ["ok"]);
             }
         }
     }
