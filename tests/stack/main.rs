@@ -1,5 +1,8 @@
 //! Tests on real components. `./dev test` fetches what they need; each server is private to this process and ends with it.
 
+/// The queue on Redis with asynq's own tools, under faults and under load.
+#[cfg(feature = "redis")]
+mod asynq;
 /// Starts servers; other test binaries include it too.
 mod servers;
 /// Every kind of server starts, is used for real, and keeps its data over a crash.

@@ -19,7 +19,7 @@ pub(super) enum Link {
 
 /// Who knows the server's address.
 pub(super) enum Maker {
-    Client(Client),
+    Client(Box<Client>),
     Sentinel(Box<SentinelClient>),
 }
 
@@ -42,7 +42,7 @@ impl Link {
         let maker = match &address.mode {
             RedisMode::Single => {
                 let Some(node) = nodes.into_iter().next() else { return Err(Refused::Address("no server is named".into())) };
-                Maker::Client(Client::open(node.into_connection_info()?.set_redis_settings(login(address)))?)
+                Maker::Client(Box::new(Client::open(node.into_connection_info()?.set_redis_settings(login(address)))?))
             }
             RedisMode::Sentinel { master } => {
                 let builder = SentinelClientBuilder::new(nodes, master, SentinelServerType::Master)?;
