@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 
 pub(super) enum Link {
     One { maker: Mutex<Maker>, held: Mutex<Option<MultiplexedConnection>>, config: AsyncConnectionConfig },
-    Cluster { client: ClusterClient, held: Mutex<Option<ClusterConnection>> },
+    Cluster { client: Box<ClusterClient>, held: Mutex<Option<ClusterConnection>> },
 }
 
 /// Who knows the server's address.
@@ -70,7 +70,7 @@ impl Link {
                 if let Some(password) = &address.password {
                     builder = builder.password(password.reveal());
                 }
-                return Ok(Self::Cluster { client: builder.build()?, held: Mutex::default() });
+                return Ok(Self::Cluster { client: Box::new(builder.build()?), held: Mutex::default() });
             }
         };
         let config = AsyncConnectionConfig::new()
