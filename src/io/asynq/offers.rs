@@ -186,12 +186,17 @@ impl AsynqQueue {
         args.extend(scope.lanes.iter().map(|lane| message::lane_fields(&names.queue(scope.line, *lane), rules.retries)));
         for item in items {
             args.push(item.base.clone().into_bytes());
+            let mut body = message::payload_field(message::payload(line, item.row.as_str()));
+            body.extend(message::header_fields(&item.types));
+            args.push(body);
             // A scope that only coalesces need not hold the offer's lane.
-            args.push(arg(scope.number(item.lane).unwrap_or(1)));
-            args.push(message::payload_field(message::payload(line, item.row.as_str())));
-            args.push(message::header_fields(&item.types));
-            args.push(item.gen_text.clone().into_bytes());
-            args.push(item.load.clone().into_bytes());
+            let number = u8::try_from(scope.number(item.lane).unwrap_or(1)).unwrap_or(1);
+            let mut spec = vec![64 + number];
+            match item.load.strip_prefix("0,0,").filter(|_| item.gen_text.is_empty()) {
+                Some(rest) => spec.extend([b",", rest.as_bytes()].concat()),
+                None => spec.extend(format!("{}|{}", item.gen_text, item.load).into_bytes()),
+            }
+            args.push(spec);
         }
         self.run(scope, &scripts.offer, args).await
     }

@@ -10,6 +10,7 @@ use crate::domain::ids::{Name, RowKey};
 use crate::domain::job::{Hold, JobKey, Lease, Load};
 use crate::ports::queue::{Batch, Taken};
 use crate::settings::OnLate;
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
 /// Jobs of one taking at most.
@@ -17,8 +18,9 @@ const TAKEN_PER_CALL: usize = 500;
 /// Late jobs one taking puts aside at most, so that it ends soon.
 const LATE_PER_TAKE: usize = 1_000;
 
-/// A job as `take.lua` answers: base, lane, lease, load, message, document, gen, to be parked.
-type TakenRow = (String, usize, u64, String, Vec<u8>, String, String, u8);
+/// What `take.lua` answers: credits, late ones dropped, jobs (base and the rest), messages and document hashes behind the
+/// numbers of their jobs, foreign tasks.
+type TakeAnswer = (String, u64, Vec<String>, Vec<Vec<u8>>, Vec<String>, Vec<ForeignRow>);
 /// A foreign task: lane, id, message.
 type ForeignRow = (usize, String, Vec<u8>);
 
@@ -96,23 +98,26 @@ impl AsynqQueue {
             arg(LATE_PER_TAKE),
             arg(if all { scope.documents() } else { String::new() }),
         ];
-        let (credits, dropped, rows, foreign): (String, u64, Vec<TakenRow>, Vec<ForeignRow>) =
-            self.run(scope, &scripts.take, args).await?;
+        let (credits, dropped, rows, messages, documents, foreign): TakeAnswer = self.run(scope, &scripts.take, args).await?;
         if all {
             let mut lines = lines.lock().unwrap_or_else(|e| e.into_inner());
             lines.entry(scope.line).or_default().credits = credits;
         }
         batch.dropped += dropped;
+        let number = |bytes: &[u8]| std::str::from_utf8(bytes).ok().and_then(|text| text.parse::<usize>().ok());
+        let messages: HashMap<usize, &[u8]> =
+            messages.chunks(2).filter_map(|pair| Some((number(pair.first()?)?, pair.get(1)?.as_slice()))).collect();
+        let documents: HashMap<usize, &str> =
+            documents.chunks(2).filter_map(|pair| Some((pair.first()?.parse().ok()?, pair.get(1)?.as_str()))).collect();
         let mut parked = Vec::new();
-        for (base, lane, lease, load, msg, document, gen_text, park) in rows {
-            let lane = scope.lane(lane);
-            let Some((row, (attempts, load))) = row_of(&base, &msg, scope.line).zip(record::unpack(&load)) else {
-                let what = format!("job `{base}` of line {}: its record cannot be read; its lease will end", scope.line);
+        for (at, row) in rows.chunks(2).enumerate() {
+            let (message, document) = (messages.get(&(at + 1)), documents.get(&(at + 1)));
+            let Some((mut job, park)) = taken(scope, row, message.copied().unwrap_or_default()) else {
+                let what = format!("job {row:?} of line {}: its record cannot be read; its lease will end", scope.line);
                 return Err(Fault::new(FaultKind::Corrupt, self.inner.redis.place(), what));
             };
-            let key = JobKey { line: scope.line, row };
-            let job = Taken { key, lane, load, attempts, lease: Lease(lease), last_document: self.document(&document) };
-            if park == 1 { parked.push((job, gen_text)) } else { batch.jobs.push(job) }
+            job.last_document = document.and_then(|text| self.document(text));
+            if park { parked.push(job) } else { batch.jobs.push(job) }
         }
         batch.parked += parked.len() as u64;
         if !parked.is_empty() {
@@ -132,12 +137,11 @@ impl AsynqQueue {
     }
 
     /// J8: late jobs lie aside first, then leave Redis.
-    async fn park(&self, jobs: Vec<(Taken, String)>) -> Result<(), Fault> {
-        let ended = |job: &Taken| (job.key.clone(), job.lease, "x", 0, String::new(), String::new());
-        let ends: Vec<_> = jobs.iter().map(|(job, _)| ended(job)).collect();
+    async fn park(&self, jobs: Vec<Taken>) -> Result<(), Fault> {
+        let ends: Vec<_> = jobs.iter().map(|job| (job.key.clone(), job.lease, "x".to_owned())).collect();
         let gate = self.inner.gate.lock().await;
         let put = move |overflow: &mut Overflow| {
-            jobs.into_iter().try_for_each(|(job, _)| overflow.put(&job.key, job.lane, job.attempts, job.load, Hold::Parked))
+            jobs.into_iter().try_for_each(|job| overflow.put(&job.key, job.lane, job.attempts, job.load, Hold::Parked))
         };
         self.aside(put).await?;
         drop(gate);
@@ -182,4 +186,15 @@ pub(super) fn row_of(base: &str, msg: &[u8], line: Name) -> Option<RowKey> {
         let task = message::TaskMessage::decode(msg).ok()?;
         message::row_of(&task.payload, line.as_str()).ok().map(|row| RowKey::new(&row))
     })
+}
+
+/// A job as the script hands it out: base, and `lane's number,lease,park,gen|load`. Says also whether it is to be parked.
+fn taken(scope: &Scope, row: &[String], msg: &[u8]) -> Option<(Taken, bool)> {
+    let [base, rest] = row else { return None };
+    let mut parts = rest.splitn(4, ',');
+    let (lane, lease, park) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()? == "1");
+    let (_, load) = parts.next()?.split_once('|')?;
+    let (attempts, load) = record::unpack(load)?;
+    let key = JobKey { line: scope.line, row: row_of(base, msg, scope.line)? };
+    Some((Taken { key, lane: scope.lane(lane), load, attempts, lease: Lease(lease), last_document: None }, park))
 }

@@ -13,22 +13,24 @@ const VERDICTS_PER_CALL: usize = 200;
 /// K5: how long a document's hash counts.
 const DOCUMENT_MS: i64 = 3_600_000;
 
-/// Key, lease, kind as in `finish.lua`, time of a retry, reason, what is kept of the document.
-pub(super) type End = (JobKey, Lease, &'static str, i64, String, String);
+/// Key, lease, and kind with what follows it, as in `finish.lua`.
+pub(super) type End = (JobKey, Lease, String);
 
 impl AsynqQueue {
     pub(super) async fn finish_all(&self, verdicts: Vec<Finish>) -> Result<Vec<Settled>, Fault> {
         let skipping = !self.inner.redis.is_cluster() || self.inner.names.lanes() == 1;
         let life = self.known_life();
         let ends = verdicts.into_iter().map(|Finish { key, lease, verdict, document }| {
-            let (kind, at, reason) = match verdict {
-                Verdict::Done => ("d", 0, String::new()),
-                Verdict::Retry { at, counts } => (if counts { "r" } else { "c" }, at.0, "tried again".to_owned()),
-                Verdict::Bury { reason } => ("b", 0, message::short(&reason).to_owned()),
-                Verdict::Requeue => ("q", 0, String::new()),
+            let kind = match verdict {
+                Verdict::Done => match document.filter(|_| skipping && !life.is_empty()) {
+                    Some(hash) => format!("d{life},{hash}"),
+                    None => "d".to_owned(),
+                },
+                Verdict::Retry { at, counts } => format!("{}{}", if counts { 'r' } else { 'c' }, at.0),
+                Verdict::Bury { reason } => format!("b{}", message::short(&reason)),
+                Verdict::Requeue => "q".to_owned(),
             };
-            let document = document.filter(|_| skipping && kind == "d" && !life.is_empty());
-            (key, lease, kind, at, reason, document.map_or_else(String::new, |hash| format!("{life},{hash}")))
+            (key, lease, kind)
         });
         self.settle(ends.collect()).await
     }
@@ -52,7 +54,7 @@ impl AsynqQueue {
                             "2" => Settled::GaveWay,
                             _ => continue,
                         };
-                        if code != "1" || !matches!(ends[*i].2, "d" | "x" | "b") {
+                        if code != "1" || !ends[*i].2.starts_with(['d', 'x', 'b']) {
                             self.inner.bells.of(line).notify_waiters();
                         }
                         let seq = gen_text.strip_prefix(&self.inner.token).and_then(|rest| rest.strip_prefix('-')?.parse().ok());
@@ -75,8 +77,8 @@ impl AsynqQueue {
     async fn finish_chunk(&self, scope: &Scope, chunk: &[usize], ends: &[End]) -> Result<Vec<String>, Fault> {
         let mut args = vec![arg(scope.documents()), arg(DOCUMENT_MS)];
         for i in chunk {
-            let (key, lease, kind, at, reason, document) = &ends[*i];
-            args.extend([keys::base(&key.row).into_bytes(), arg(lease.0), arg(kind), arg(at), arg(reason), arg(document)]);
+            let (key, lease, kind) = &ends[*i];
+            args.extend([keys::base(&key.row).into_bytes(), arg(lease.0), arg(kind)]);
         }
         self.run(scope, &self.inner.scripts.finish, args).await
     }
