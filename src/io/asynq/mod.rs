@@ -8,12 +8,14 @@
 //! - `queue`: the port; `offers`, `takes`, `verdicts`: each one script call for many jobs of a line
 //! - `upkeep`: leases, retries, what comes back from the overflow, server entries; `inspect`: counts, lists, releases
 //! - `overflow`: spilled and parked jobs, which do not lie in Redis (J8, J9)
+//! - `diversion`: a line that stays too long is worked from its lowest lane until it is calm (J9)
 //! - `guard`: what a server must be, and its life (J11)
 //!
 //! On Cluster a line's lanes lie in different slots: every script sees one lane, an offer goes to each in turn, and a key
 //! may have a double in two lanes, which is harmless (J4). Documents are skipped only where a line has one lane (K5).
 //! Knows nothing of actors or of what a job does.
 
+mod diversion;
 mod guard;
 mod inspect;
 pub mod keys;

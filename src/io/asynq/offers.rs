@@ -14,9 +14,11 @@ const OFFERS_PER_CALL: usize = 200;
 impl AsynqQueue {
     pub(super) async fn offer_all(&self, offers: Vec<Offer>) -> Result<Vec<Offered>, Fault> {
         let mut answers = vec![Offered::Created; offers.len()];
+        let lanes = self.inner.names.lanes();
         let mut by_line: Vec<(Name, Vec<(usize, Offer)>)> = Vec::new();
         for (at, mut offer) in offers.into_iter().enumerate() {
-            offer.lane = self.inner.rules.lane(offer.lane);
+            let lane = self.inner.rules.lane(offer.lane);
+            offer.lane = self.with_line(offer.key.line, |state| state.diversion.lane(lane, lanes));
             offer.load.first_offered = Millis(0);
             match by_line.iter_mut().find(|(line, _)| *line == offer.key.line) {
                 Some((_, own)) => own.push((at, offer)),

@@ -68,6 +68,7 @@ pub(super) struct Inner {
 #[derive(Default)]
 pub(super) struct LineState {
     pub(super) credits: String,
+    pub(super) diversion: super::diversion::Diversion,
     announced: Option<Instant>,
     /// Where the sweep of the book goes on, per scope.
     pub(super) sweep: HashMap<usize, String>,

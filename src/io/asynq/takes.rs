@@ -44,7 +44,7 @@ impl AsynqQueue {
                 }
             }
         }
-        self.inner.server.started(&self.inner.names, &batch.jobs, self.now());
+        self.inner.server.started(&self.inner.names, &batch.jobs);
         Ok(batch)
     }
 
