@@ -20,6 +20,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Redis,
+    RedisCluster,
     Kafka,
     Hbase,
     Search,
@@ -27,11 +28,12 @@ pub enum Kind {
 }
 
 impl Kind {
-    const COUNT: usize = 5;
+    const COUNT: usize = 6;
 
     const fn name(self) -> &'static str {
         match self {
             Self::Redis => "redis",
+            Self::RedisCluster => "redis-cluster",
             Self::Kafka => "kafka",
             Self::Hbase => "hbase",
             Self::Search => "search",
@@ -44,7 +46,7 @@ impl Kind {
         match self {
             Self::Kafka => &["PORT", "CONTROLLER_PORT"],
             Self::Hbase => &["PORT", "REGION_PORT", "ZOOKEEPER_PORT"],
-            Self::Redis | Self::Search | Self::Mariadb => &["PORT"],
+            Self::Redis | Self::RedisCluster | Self::Search | Self::Mariadb => &["PORT"],
         }
     }
 
@@ -52,7 +54,7 @@ impl Kind {
         match self {
             Self::Hbase | Self::Search => "512m",
             Self::Kafka => "256m",
-            Self::Redis | Self::Mariadb => "",
+            Self::Redis | Self::RedisCluster | Self::Mariadb => "",
         }
     }
 
@@ -61,7 +63,7 @@ impl Kind {
         match self {
             Self::Hbase | Self::Search => 1,
             Self::Kafka => 2,
-            Self::Redis | Self::Mariadb => 4,
+            Self::Redis | Self::RedisCluster | Self::Mariadb => 4,
         }
     }
 }
