@@ -167,8 +167,12 @@ impl Link {
                 Self::One { held, .. } if demoted || error.is_io_error() || error.is_unrecoverable_error() => {
                     *held.lock().await = None;
                 }
-                // A cluster's connection heals itself, unless it has nobody left to ask.
-                Self::Cluster { held, .. } if error.kind() == ErrorKind::ClusterConnectionNotFound => *held.lock().await = None,
+                // It says that it heals itself; after a primary was away it was seen to time out for ever, for all slots.
+                Self::Cluster { held, .. }
+                    if error.is_timeout() || error.is_io_error() || error.kind() == ErrorKind::ClusterConnectionNotFound =>
+                {
+                    *held.lock().await = None;
+                }
                 _ => {}
             }
         }
