@@ -1,5 +1,8 @@
 //! Tests on real components. `./dev test` fetches what they need; each server is private to this process and ends with it.
 
+/// The queue on Redis with asynq's own tools, under faults and under load.
+#[cfg(feature = "redis")]
+mod asynq;
 /// Jobs on Redis, delivered by a whole node.
 mod delivery;
 /// Notices on Kafka.

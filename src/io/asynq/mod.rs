@@ -5,7 +5,7 @@
 //! coalescing keeps (J4); `scripts/common.lua` describes it. asynq's own states decide: a record that a foreign worker
 //! or a person has overtaken is mended where it is met, so a lost record costs a double run at most.
 //!
-//! - `queue`: the port: offers, takings, verdicts; each one script call for many jobs
+//! - `queue`: the port; `offers`, `takes`, `verdicts`: each one script call for many jobs of a line
 //! - `upkeep`: leases, retries, what comes back from the overflow, server entries; `inspect`: counts, lists, releases
 //! - `overflow`: spilled and parked jobs, which do not lie in Redis (J8, J9)
 //! - `guard`: what a server must be, and its life (J11)
@@ -18,12 +18,15 @@ mod guard;
 mod inspect;
 pub mod keys;
 pub mod message;
+mod offers;
 mod overflow;
 mod queue;
 mod record;
 mod scripts;
 mod servers;
+mod takes;
 mod upkeep;
+mod verdicts;
 
 pub use guard::{Server, look};
 pub use queue::{AsynqQueue, Setup};

@@ -2,7 +2,7 @@
 
 use super::keys::{self, Names};
 use super::message::{ServerInfo, Timestamp, WorkerInfo, payload};
-use super::queue::End;
+use super::verdicts::End;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{Millis, Name};
 use crate::domain::job::{JobKey, Lane, Lease};
@@ -19,6 +19,9 @@ const EVERY: Duration = Duration::from_secs(5);
 const LIFE_S: i64 = 10;
 /// Jobs in hand that are shown at most.
 const SHOWN_MAX: usize = 1_000;
+
+/// The server's own entry, and one per job in hand.
+type Entry = (Vec<u8>, Vec<(String, Vec<u8>)>);
 
 pub(super) struct ServerEntry {
     host: String,
@@ -107,7 +110,7 @@ impl ServerEntry {
     }
 
     /// Fields of both entries, when it is time.
-    fn entry(&self, now: Millis) -> Option<(Vec<u8>, Vec<(String, Vec<u8>)>)> {
+    fn entry(&self, now: Millis) -> Option<Entry> {
         let mut state = self.state.lock().unwrap_or_else(|e| e.into_inner());
         if state.most == 0 || state.beat.is_some_and(|beat| beat.elapsed() < EVERY) {
             return None;

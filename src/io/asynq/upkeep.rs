@@ -2,9 +2,11 @@
 
 use super::keys;
 use super::message::TaskMessage;
+use super::offers::OfferItem;
 use super::overflow::Row;
-use super::queue::{AsynqQueue, LineState, OfferItem, arg, row_of};
+use super::queue::{AsynqQueue, LineState, arg};
 use super::scripts::Scope;
+use super::takes::row_of;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{Millis, Name};
 use crate::domain::job::{JobKey, Lane};

@@ -14,12 +14,12 @@ use tokio::sync::Mutex;
 
 pub(super) enum Link {
     One { maker: Mutex<Maker>, held: Mutex<Option<MultiplexedConnection>>, config: AsyncConnectionConfig },
-    Cluster { client: ClusterClient, held: Mutex<Option<ClusterConnection>> },
+    Cluster { client: Box<ClusterClient>, held: Mutex<Option<ClusterConnection>> },
 }
 
 /// Who knows the server's address.
 pub(super) enum Maker {
-    Client(Client),
+    Client(Box<Client>),
     Sentinel(Box<SentinelClient>),
 }
 
@@ -42,7 +42,7 @@ impl Link {
         let maker = match &address.mode {
             RedisMode::Single => {
                 let Some(node) = nodes.into_iter().next() else { return Err(Refused::Address("no server is named".into())) };
-                Maker::Client(Client::open(node.into_connection_info()?.set_redis_settings(login(address)))?)
+                Maker::Client(Box::new(Client::open(node.into_connection_info()?.set_redis_settings(login(address)))?))
             }
             RedisMode::Sentinel { master } => {
                 let builder = SentinelClientBuilder::new(nodes, master, SentinelServerType::Master)?;
@@ -70,7 +70,7 @@ impl Link {
                 if let Some(password) = &address.password {
                     builder = builder.password(password.reveal());
                 }
-                return Ok(Self::Cluster { client: builder.build()?, held: Mutex::default() });
+                return Ok(Self::Cluster { client: Box::new(builder.build()?), held: Mutex::default() });
             }
         };
         let config = AsyncConnectionConfig::new()
