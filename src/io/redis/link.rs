@@ -13,7 +13,7 @@ use redis::{
 use tokio::sync::Mutex;
 
 pub(super) enum Link {
-    One { maker: Mutex<Maker>, held: Mutex<Option<MultiplexedConnection>>, config: AsyncConnectionConfig },
+    One { maker: Mutex<Maker>, held: Mutex<Option<MultiplexedConnection>>, config: Box<AsyncConnectionConfig> },
     Cluster { client: Box<ClusterClient>, held: Mutex<Option<ClusterConnection>> },
 }
 
@@ -76,7 +76,7 @@ impl Link {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(address.timeout))
             .set_response_timeout(Some(address.timeout));
-        Ok(Self::One { maker: Mutex::new(maker), held: Mutex::default(), config })
+        Ok(Self::One { maker: Mutex::new(maker), held: Mutex::default(), config: Box::new(config) })
     }
 
     pub(super) fn is_cluster(&self) -> bool {
