@@ -21,6 +21,8 @@ use std::time::Duration;
 pub enum Kind {
     Redis,
     RedisCluster,
+    /// One node of a Redis Cluster, without slots.
+    RedisNode,
     Kafka,
     Hbase,
     Search,
@@ -32,7 +34,7 @@ impl Kind {
 
     const fn name(self) -> &'static str {
         match self {
-            Self::Redis => "redis",
+            Self::Redis | Self::RedisNode => "redis",
             Self::RedisCluster => "redis-cluster",
             Self::Kafka => "kafka",
             Self::Hbase => "hbase",
@@ -46,6 +48,7 @@ impl Kind {
         match self {
             Self::Kafka => &["PORT", "CONTROLLER_PORT"],
             Self::Hbase => &["PORT", "REGION_PORT", "ZOOKEEPER_PORT"],
+            Self::RedisNode => &["PORT", "BUS_PORT"],
             Self::Redis | Self::RedisCluster | Self::Search | Self::Mariadb => &["PORT"],
         }
     }
@@ -54,7 +57,7 @@ impl Kind {
         match self {
             Self::Hbase | Self::Search => "512m",
             Self::Kafka => "256m",
-            Self::Redis | Self::RedisCluster | Self::Mariadb => "",
+            Self::Redis | Self::RedisCluster | Self::RedisNode | Self::Mariadb => "",
         }
     }
 
@@ -63,7 +66,7 @@ impl Kind {
         match self {
             Self::Hbase | Self::Search => 1,
             Self::Kafka => 2,
-            Self::Redis | Self::RedisCluster | Self::Mariadb => 4,
+            Self::Redis | Self::RedisCluster | Self::RedisNode | Self::Mariadb => 4,
         }
     }
 }
@@ -71,6 +74,10 @@ impl Kind {
 /// A Redis of the caller's own; `address` takes connections.
 pub fn redis() -> Server {
     Server::private(Kind::Redis)
+}
+/// A node of a Redis Cluster of the caller's own; `addresses` are its own and its bus's.
+pub fn redis_node() -> Server {
+    Server::private(Kind::RedisNode)
 }
 /// A Kafka node of the caller's own; `address` is its bootstrap server. Topics must be created.
 pub fn kafka() -> Server {

@@ -13,7 +13,7 @@ use redis::{
 use tokio::sync::Mutex;
 
 pub(super) enum Link {
-    One { maker: Mutex<Maker>, held: Mutex<Option<MultiplexedConnection>>, config: AsyncConnectionConfig },
+    One { maker: Mutex<Maker>, held: Mutex<Option<MultiplexedConnection>>, config: Box<AsyncConnectionConfig> },
     Cluster { client: Box<ClusterClient>, held: Mutex<Option<ClusterConnection>> },
 }
 
@@ -76,7 +76,7 @@ impl Link {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(address.timeout))
             .set_response_timeout(Some(address.timeout));
-        Ok(Self::One { maker: Mutex::new(maker), held: Mutex::default(), config })
+        Ok(Self::One { maker: Mutex::new(maker), held: Mutex::default(), config: Box::new(config) })
     }
 
     pub(super) fn is_cluster(&self) -> bool {
@@ -167,8 +167,12 @@ impl Link {
                 Self::One { held, .. } if demoted || error.is_io_error() || error.is_unrecoverable_error() => {
                     *held.lock().await = None;
                 }
-                // A cluster's connection heals itself, unless it has nobody left to ask.
-                Self::Cluster { held, .. } if error.kind() == ErrorKind::ClusterConnectionNotFound => *held.lock().await = None,
+                // It says that it heals itself; after a primary was away it was seen to time out for ever, for all slots.
+                Self::Cluster { held, .. }
+                    if error.is_timeout() || error.is_io_error() || error.kind() == ErrorKind::ClusterConnectionNotFound =>
+                {
+                    *held.lock().await = None;
+                }
                 _ => {}
             }
         }
