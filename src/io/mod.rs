@@ -1,5 +1,7 @@
 //! The world behind the doors: one client crate each, and the same doors in memory.
 
+#[cfg(feature = "redis")]
+pub mod asynq;
 #[cfg(any(feature = "elasticsearch", feature = "hbase", feature = "redis"))]
 pub mod clients;
 #[cfg(feature = "elasticsearch")]

@@ -18,6 +18,7 @@ use std::time::Duration;
 pub const ORDER: &str = include_str!("tests/order.yaml");
 pub const PRODUCT: &str = include_str!("tests/product.yaml");
 pub const DEMO: &str = include_str!("../../config/demo.yaml");
+const SHOP: &str = include_str!("../../config/shop.yaml");
 /// Small and good; the table of faults breaks it in one place each.
 const BASE: &str = include_str!("tests/base.yaml");
 
@@ -42,10 +43,11 @@ pub fn found(text: &str) -> Vec<Finding> {
     }
 }
 
-/// Goal: the acceptance cases' configurations, the demo and our base load without a word. Method: each as it stands.
+/// Goal: the acceptance cases' configurations, the demo, the shop on real systems and our base load without a word.
+/// Method: each as it stands.
 #[test]
 fn good_configurations_load() {
-    for text in [ORDER, PRODUCT, DEMO, BASE] {
+    for text in [ORDER, PRODUCT, DEMO, SHOP, BASE] {
         let loaded = loaded(text);
         assert_eq!(loaded.warnings, [], "a good configuration needs no warning");
         assert!(!loaded.settings.lines.is_empty() && !loaded.settings.sources.is_empty());
