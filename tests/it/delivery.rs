@@ -60,6 +60,7 @@ on_queues!(
     a_lost_answer_forbids_skipping,
     equal_documents_are_skipped_only_when_asked,
     a_delete_during_the_run_ends_deleted,
+    one_worker_probes_a_silent_sink,
 );
 
 /// Changes that land while the row's job runs get one follow-up, which runs after it and brings the last of them (J2).
@@ -177,9 +178,8 @@ fn a_delete_during_the_run_ends_deleted(make: Make) {
 }
 
 /// A sink that does not answer is asked by one worker of the line; the others take nothing, and all say why (J7).
-#[test]
-fn one_worker_probes_a_silent_sink() {
-    let world = skipping();
+fn one_worker_probes_a_silent_sink(make: Make) {
+    let world = skipping(make);
     run(async {
         let (engine, feed) = world.start_fed();
         feed.begin().await;
