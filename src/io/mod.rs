@@ -1,5 +1,6 @@
 //! The world behind the doors: one client crate each, and the same doors in memory.
 
+pub mod breadcrumbs;
 #[cfg(any(feature = "elasticsearch", feature = "hbase", feature = "redis"))]
 pub mod clients;
 pub mod embedded;

@@ -111,6 +111,7 @@ impl Engine {
                 board,
                 routes: Arc::new(Routes::default()),
                 exits: ctx.address().recipient(),
+                crumbs: ledger.breadcrumbs(),
                 clock,
             },
             stores,

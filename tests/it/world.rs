@@ -128,6 +128,7 @@ impl Shop {
         self.record(table, id, &body);
     }
 
+    #[allow(dead_code, reason = "the tests on real servers use it")]
     /// From here on the rows of a table lie in so many partitions.
     pub fn repartition(&mut self, table: &'static str, partitions: i64) {
         self.grown.insert(table, partitions);
