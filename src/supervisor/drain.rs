@@ -78,7 +78,13 @@ impl Supervisor {
 
     fn commit_all(&mut self) -> impl Future<Output = u64> + use<> {
         let committing = commit(self.owed(None), Arc::clone(&self.stores.rows), Arc::clone(&self.hall.board));
-        async move { committing.await as u64 }
+        async move {
+            let (left, cause) = committing.await;
+            if let Some(fault) = cause {
+                tracing::warn!(%fault, "last commit failed");
+            }
+            left as u64
+        }
     }
 
     /// Runs the steps from `next` on, one after the other.

@@ -126,6 +126,7 @@ impl Engine {
             started,
             draining: false,
             committing: false,
+            uncommitted: 0,
             tending: false,
             ticks: 0,
             next_thread: 0,

@@ -23,12 +23,13 @@ pub use drain::DRAIN_STEPS;
 pub use engine::{Engine, IdleState, Parts, SourcePart, block_on};
 
 use crate::domain::assignment::{Answer, Event, Generations};
+use crate::domain::fault::Fault;
 use crate::domain::ids::{Millis, Name, NextOffset, Partition};
 use crate::messages::control::{ActorExited, ActorId};
 use crate::ports::ledger::Ledger;
 use crate::ports::source::{Source, SourceControl};
 use crate::settings::Settings;
-use crate::telemetry::{ActorMeters, LaneMeters};
+use crate::telemetry::{ActorMeters, LaneMeters, WaitingFor};
 use actix::prelude::*;
 use assignment::{Hall, PartitionSlot};
 use crew::{CrewSlot, Stores};
@@ -84,6 +85,8 @@ pub struct Supervisor {
     started: Millis,
     draining: bool,
     committing: bool,
+    /// Commits in a row that came to nothing.
+    uncommitted: u32,
     tending: bool,
     ticks: u64,
     next_thread: usize,
@@ -154,8 +157,9 @@ impl Supervisor {
         let committing = commit(owed, Arc::clone(&self.stores.rows), Arc::clone(&self.hall.board));
         ctx.spawn(committing.into_actor(self).map(|left, act, _| {
             act.committing = false;
-            if left > 0 {
-                tracing::warn!(partitions = left, "positions not committed, trying again");
+            act.uncommitted = if left.1.is_some() { act.uncommitted.saturating_add(1) } else { 0 };
+            if let (_, Some(fault)) = left {
+                WaitingFor { fault: &fault, attempts: act.uncommitted, after: TICK }.emit();
             }
         }));
     }
@@ -189,7 +193,7 @@ impl Supervisor {
                 act.start_sources(ctx);
             }
             Err(fault) => {
-                crate::telemetry::WaitingFor { fault: &fault, attempts: 1, after: BEGIN_AGAIN }.emit();
+                WaitingFor { fault: &fault, attempts: 1, after: BEGIN_AGAIN }.emit();
                 ctx.run_later(BEGIN_AGAIN, |act, ctx| act.begin(ctx));
             }
         }));
@@ -212,14 +216,13 @@ impl Supervisor {
     }
 }
 
-/// Commits by source; the number of partitions that could not be.
-async fn commit(owed: Vec<Owed>, rows: Arc<dyn crate::ports::rows::RowStore>, board: Arc<Board>) -> usize {
+/// Commits by source; the number of partitions that could not be, and why.
+async fn commit(owed: Vec<Owed>, rows: Arc<dyn crate::ports::rows::RowStore>, board: Arc<Board>) -> (usize, Option<Fault>) {
     let all = owed.iter().map(|(_, positions)| positions.len()).sum();
     if let Err(fault) = rows.make_durable().await {
-        tracing::warn!(%fault, "rows cannot be made durable, positions wait");
-        return all;
+        return (all, Some(fault));
     }
-    let mut left = 0;
+    let (mut left, mut cause) = (0, None);
     for (control, positions) in owed {
         match control.commit(positions.clone()).await {
             Ok(()) => {
@@ -227,12 +230,12 @@ async fn commit(owed: Vec<Owed>, rows: Arc<dyn crate::ports::rows::RowStore>, bo
                 crate::domain::steps::reached(crate::domain::steps::Step::PositionCommitted);
             }
             Err(fault) => {
-                tracing::warn!(%fault, "commit failed");
                 left += positions.len();
+                cause = Some(fault);
             }
         }
     }
-    left
+    (left, cause)
 }
 
 impl Actor for Supervisor {
