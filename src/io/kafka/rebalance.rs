@@ -227,22 +227,24 @@ impl Answers {
         }
     }
 
-    /// Lets the client fetch, from where the engine wants it by now. A pause does not outlive a rebalance, so each is told
-    /// again.
+    /// Lets the client fetch, from where the engine wants it by now. Whether a pause outlives a rebalance is not for sure,
+    /// so each is told again.
     fn fetch(&self, list: &TopicPartitionList, partitions: &[Partition]) {
         let mut wanted = list.clone();
         {
             let mut state = self.parts.lock();
+            state.parts.values_mut().for_each(|part| part.held_back = false);
             for partition in partitions {
                 let Some(part) = state.parts.get_mut(partition) else { continue };
                 let from = part.seek.take().unwrap_or(part.expected);
                 part.expected = from;
                 part.fetched = true;
+                // The client may hold it back from an earlier stay: it is let go, or told again.
+                part.held_back = true;
                 // The list holds just these partitions.
                 let offset = rdkafka::topic_partition_list::Offset::Offset(from);
                 let _ = wanted.set_partition_offset(partition.topic.as_str(), partition.number, offset);
             }
-            state.parts.values_mut().for_each(|part| part.held_back = false);
         }
         if let Err(error) = self.consumer.incremental_assign(&wanted) {
             tracing::warn!(source = self.source, %error, "assignment not taken");
