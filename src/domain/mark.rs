@@ -6,7 +6,7 @@
 //! been accepted again; until all have, no mark moves. Knows nothing of queues, ledgers or actors.
 
 use super::ids::{Millis, NextOffset, Partition};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 /// Committed positions at one moment.
 pub type Positions = BTreeMap<Partition, NextOffset>;
@@ -52,9 +52,9 @@ impl Samples {
 #[derive(Clone, Debug, Default)]
 pub struct Lives {
     current: Option<String>,
-    noted: HashMap<Partition, String>,
+    noted: BTreeMap<Partition, String>,
     /// Where each partition stood when the loss was seen.
-    recovering: HashMap<Partition, NextOffset>,
+    recovering: BTreeMap<Partition, NextOffset>,
 }
 
 impl Lives {

@@ -21,6 +21,7 @@ pub mod wiring;
 pub use crate::messages::control::Drained;
 pub use drain::DRAIN_STEPS;
 pub use engine::{Engine, IdleState, Parts, SourcePart, block_on};
+pub use threads::Threads;
 
 use crate::domain::ids::{Millis, Name, NextOffset, Partition};
 use crate::messages::control::{ActorExited, ActorId};

@@ -5,7 +5,7 @@ use crate::domain::ids::{NextOffset, Partition};
 use crate::domain::mark::Positions;
 use crate::messages::intake::{SourceEnded, TakeRecords};
 use actix::prelude::*;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, RwLock};
 
@@ -39,7 +39,7 @@ impl Budget for ByteBudget {
 
 /// Where each partition is: settled in memory, and committed durably.
 #[derive(Debug, Default)]
-pub struct Board(Mutex<HashMap<Partition, Place>>);
+pub struct Board(Mutex<BTreeMap<Partition, Place>>);
 
 #[derive(Clone, Copy, Debug)]
 struct Place {
