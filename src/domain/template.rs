@@ -1,6 +1,7 @@
 //! Key and id templates: `{last4(order_no)}:{order_no}`.
 //!
-//! The functions are a closed list: `last4`, `md5_4`, `pad(x, n)`. Knows nothing of rows; callers hand in a look-up.
+//! The functions are a closed list: `last4`, `md5_4`, `pad(x, n)`; `{{` and `}}` are plain braces. Knows nothing of rows;
+//! callers hand in a look-up.
 
 use super::ids::Name;
 use md5::{Digest, Md5};
@@ -49,25 +50,34 @@ impl Template {
     /// An open brace, an unknown function, a missing or malformed argument: with the place.
     pub fn parse(source: &str) -> Result<Self, TemplateError> {
         let mut pieces = Vec::new();
+        let mut text = String::new();
         let mut at = 0;
-        while at < source.len() {
-            let rest = &source[at..];
-            let open = rest.find('{').unwrap_or(rest.len());
-            if let Some(stray) = rest[..open].find('}') {
-                return Err(TemplateError { at: at + stray, what: "a `}` without its `{`".into() });
+        while let Some(first) = source[at..].chars().next() {
+            let doubled = source[at + first.len_utf8()..].starts_with(first);
+            match first {
+                '{' | '}' if doubled => {
+                    text.push(first);
+                    at += 2;
+                }
+                '}' => return Err(TemplateError { at, what: "a `}` without its `{`".into() }),
+                '{' => {
+                    if !text.is_empty() {
+                        pieces.push(Piece::Text(std::mem::take(&mut text)));
+                    }
+                    let Some(len) = source[at + 1..].find('}') else {
+                        return Err(TemplateError { at, what: "a `{` that is not closed".into() });
+                    };
+                    pieces.push(parse_piece(&source[at + 1..at + 1 + len], at + 1)?);
+                    at += len + 2;
+                }
+                _ => {
+                    text.push(first);
+                    at += first.len_utf8();
+                }
             }
-            if open > 0 {
-                pieces.push(Piece::Text(rest[..open].to_owned()));
-            }
-            if open == rest.len() {
-                break;
-            }
-            let inner_at = at + open + 1;
-            let Some(len) = source[inner_at..].find('}') else {
-                return Err(TemplateError { at: at + open, what: "a `{` that is not closed".into() });
-            };
-            pieces.push(parse_piece(&source[inner_at..inner_at + len], inner_at)?);
-            at = inner_at + len + 1;
+        }
+        if !text.is_empty() {
+            pieces.push(Piece::Text(text));
         }
         Ok(Self { source: source.to_owned(), pieces })
     }
@@ -111,6 +121,100 @@ impl Template {
             }
         }
         Ok(out)
+    }
+}
+
+/// Ways to read a text that are tried, at most.
+const READINGS_MAX: usize = 10_000;
+
+impl Template {
+    /// The columns' values that give this text, if exactly one reading does.
+    ///
+    /// Every column must stand whole, a padded one beside its padding too; a text that values with separators inside make
+    /// readable in two ways has no reading.
+    pub fn read(&self, text: &str) -> Option<Vec<(Name, String)>> {
+        let mut reading = Reading { template: self, whole: text, values: Vec::new(), found: None, tries: 0 };
+        reading.go(&self.pieces, text).then_some(())?;
+        reading.found
+    }
+
+    /// Whether texts of it can be read back, values without separators at least.
+    pub fn is_readable(&self) -> bool {
+        let values: Vec<_> = self.columns().into_iter().enumerate().map(|(i, name)| (name, i.to_string())).collect();
+        let render = self.render(|name| values.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str()));
+        render.is_ok_and(|text| self.read(&text).is_some_and(|read| read == values))
+    }
+
+    /// A pattern that every text of it matches: columns as `column`, texts as `text` says.
+    pub fn pattern(&self, text: impl Fn(&str) -> String, column: &str) -> String {
+        let piece = |piece: &Piece| match piece {
+            Piece::Text(literal) => text(literal),
+            Piece::Column { .. } => column.to_owned(),
+        };
+        self.pieces.iter().map(piece).collect()
+    }
+}
+
+/// One search for the readings of a text.
+struct Reading<'a> {
+    template: &'a Template,
+    whole: &'a str,
+    values: Vec<(Name, &'a str)>,
+    found: Option<Vec<(Name, String)>>,
+    tries: usize,
+}
+
+impl<'a> Reading<'a> {
+    /// Tries the pieces on the rest of the text; false once a second reading was found, or after too many tries.
+    fn go(&mut self, pieces: &[Piece], rest: &'a str) -> bool {
+        self.tries += 1;
+        if self.tries > READINGS_MAX {
+            return false;
+        }
+        let Some((piece, after)) = pieces.split_first() else { return !rest.is_empty() || self.end() };
+        match piece {
+            Piece::Text(literal) => rest.strip_prefix(literal.as_str()).is_none_or(|rest| self.go(after, rest)),
+            Piece::Column { name, function: Function::Whole } => match self.value(*name) {
+                Some(value) => rest.strip_prefix(value).is_none_or(|rest| self.go(after, rest)),
+                None => self.ends(after, rest).into_iter().all(|end| {
+                    self.values.push((*name, &rest[..end]));
+                    let on = self.go(after, &rest[end..]);
+                    self.values.pop();
+                    on
+                }),
+            },
+            // What a function makes of a column tells nothing new: the end holds it against the column's value.
+            Piece::Column { .. } => self.ends(after, rest).into_iter().all(|end| self.go(after, &rest[end..])),
+        }
+    }
+
+    fn value(&self, name: Name) -> Option<&'a str> {
+        self.values.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+    }
+
+    /// Where a column's text may end: before each next literal, or anywhere.
+    fn ends(&self, after: &[Piece], rest: &str) -> Vec<usize> {
+        match after.first() {
+            None => vec![rest.len()],
+            Some(Piece::Text(literal)) => {
+                (0..=rest.len()).filter(|at| rest.is_char_boundary(*at) && rest[*at..].starts_with(literal)).collect()
+            }
+            Some(_) => (0..=rest.len()).filter(|at| rest.is_char_boundary(*at)).collect(),
+        }
+    }
+
+    /// All pieces and the whole text are used up.
+    fn end(&mut self) -> bool {
+        if self.template.render(|name| self.value(name)).as_deref() != Ok(self.whole) {
+            return true;
+        }
+        let value = |name| self.value(name).map(|value| (name, value.to_owned()));
+        let reading = self.template.columns().into_iter().map(value).collect::<Option<Vec<_>>>();
+        if self.found.as_ref().is_some_and(|found| Some(found) != reading.as_ref()) {
+            return false;
+        }
+        self.found = reading;
+        true
     }
 }
 
@@ -181,10 +285,43 @@ mod tests {
         assert_eq!(Template::parse("{a}{b}").unwrap().render(|c| (c == Name::of("a")).then_some("x")), Err(Name::of("b")));
     }
 
+    /// Goal: plain braces, and what is read back is what was put in. Method: a table of templates, values and texts.
+    #[test]
+    fn texts_are_read_back() {
+        let (a, b) = (Name::of("a"), Name::of("b"));
+        for (template, values, text, readable) in [
+            ("{a}", ["7", ""], "7", true),
+            ("order:{a}", ["", ""], "order:", true),
+            ("{{{a}}}:{b}", ["7", "x"], "{7}:x", true),
+            ("{{shop}}:{a}", ["7", ""], "{shop}:7", true),
+            ("{last4(a)}:{a}", ["123456", ""], "3456:123456", true),
+            ("{a}-{md5_4(a)}", ["1-2", ""], "1-2-98c6", true),
+            ("{a}:{b}", ["1", "2"], "1:2", true),
+            ("{a}:{b}", ["1:2", "3"], "1:2:3", false),
+            ("{a}{b}", ["1", "2"], "12", false),
+            ("{pad(a, 4)}", ["1", ""], "0001", false),
+            ("{pad(a, 4)}/{a}", ["1", ""], "0001/1", true),
+            ("{last4(a)}", ["12345", ""], "2345", false),
+        ] {
+            let parsed = Template::parse(template).unwrap();
+            let rendered = parsed.render(|name| Some(if name == a { values[0] } else { values[1] })).unwrap();
+            assert_eq!(rendered, text, "{template}");
+            let want: Vec<_> = parsed.columns().into_iter().map(|n| (n, values[usize::from(n == b)].to_owned())).collect();
+            assert_eq!(parsed.read(&rendered), readable.then_some(want), "{template} of {rendered}");
+        }
+        for (template, readable) in
+            [("{a}:{b}", true), ("{a}{b}", false), ("{pad(a, 4)}", false), ("{last4(a)}:{a}", true), ("{{{a}}}", true)]
+        {
+            assert_eq!(Template::parse(template).unwrap().is_readable(), readable, "{template}");
+        }
+        assert_eq!(Template::parse("a*{{{b}:{last4(b)}").unwrap().pattern(|text| text.replace('*', "\\*"), "*"), "a\\*{*:*");
+        assert_eq!(Template::parse("x{a}").unwrap().read("y7"), None);
+    }
+
     #[test]
     fn a_wrong_template_says_where() {
         for (template, at) in
-            [("a{b", 1), ("a}b", 1), ("x{up(n)}", 2), ("{pad(n)}", 1), ("{pad(n,0)}", 1), ("{}", 1), ("{a b}", 1)]
+            [("a{b", 1), ("a}b", 1), ("x{up(n)}", 2), ("{pad(n)}", 1), ("{pad(n,0)}", 1), ("{}", 1), ("{a b}", 1), ("{a}}", 3)]
         {
             assert_eq!(Template::parse(template).unwrap_err().at, at, "{template}");
         }

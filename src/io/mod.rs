@@ -5,8 +5,18 @@ pub mod clients;
 pub mod embedded;
 mod feed;
 pub mod generator;
+#[cfg(feature = "hbase")]
+pub mod hbase;
 pub mod jobbook;
 pub mod jsonl;
+#[cfg(feature = "kafka")]
+pub mod kafka;
+#[cfg(feature = "kafka")]
+pub mod kafka_sink;
 pub mod memory;
 pub mod print;
+#[cfg(feature = "redis")]
+pub mod redis;
+#[cfg(feature = "redis")]
+pub mod redis_sink;
 mod rowmerge;

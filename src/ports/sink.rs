@@ -63,3 +63,16 @@ pub trait Sink: Send + Sync {
     /// Documents after `after` in id order, deleted ones left out; `Err(Rejected)` where the sink cannot be asked.
     fn list(&self, after: Option<String>, max: usize) -> Answer<'_, Result<Vec<Held>, Fault>>;
 }
+
+/// What a sink that tells changes keeps of the document it last told, by id: bounded, so what was not told for long may be
+/// gone.
+pub trait LastDocuments: Send + Sync {
+    /// The last document of each id, where one is kept, in the order of the ids.
+    fn last(&self, ids: Vec<String>) -> Answer<'_, Result<Vec<Option<Held>>, Fault>>;
+
+    /// Keeps each unless a later version is kept; durable when it answers.
+    fn keep(&self, documents: Vec<Held>) -> Answer<'_, Result<(), Fault>>;
+
+    /// As [`Sink::list`].
+    fn list(&self, after: Option<String>, max: usize) -> Answer<'_, Result<Vec<Held>, Fault>>;
+}

@@ -50,6 +50,7 @@ pub fn build(root: At<'_>, secrets: &Secrets, findings: &mut Findings) -> Settin
     };
     work_to_do(root, &settings, findings);
     position_and_weight(root, &settings, findings);
+    super::sinks::check(root, &settings, findings);
     settings
 }
 

@@ -18,6 +18,7 @@ mod scalar;
 #[allow(clippy::module_inception)]
 pub mod settings;
 mod shape;
+mod sinks;
 pub mod spec;
 pub mod systems;
 pub mod tree;

@@ -107,6 +107,19 @@ const FAULTS: &[Fault] = &[
     (Code::BadValue, "jsonl: { path: in.jsonl }", "generator: { rate: §2000 }"),
     (Code::OutOfRange, "  max_pending: 10", "  max_pending: §0"),
     (Code::OutOfRange, "lease: 30s", "lease: §0s"),
+    (Code::OutOfRange, "embedded: {} } # sink", "redis: { url: \"redis://h\", key: \"o:{no}\", ttl: §1h } }"),
+    (Code::IdNotKey, "embedded: {} } # sink", "redis: { url: \"redis://h\", key: §\"o:{on}\" } }"),
+    (Code::BadTemplate, "embedded: {} } # sink", "redis: { url: \"redis://h\", key: §\"o:{last4(no)}\" } }"),
+    (Code::SharedDocument, "    sink: { embedded: {} } # sink", "    sink: { redis: { url: \"redis://h\", key: \"o:{no}\" } }
+  again:
+    row: order
+    document: { id: \"{no}\", fields: { no: trade.orders.no } }
+    sink: { redis: { url: \"redis://h\", key: §\"o:{no}\" } }"),
+    (Code::BadField, "    sink: { embedded: {} } # sink", "    sink: { embedded: {} }
+  again:
+    row: order
+    document: { id: \"{no}\", fields: { v: trade.orders.no } }
+    sink: { redis: { url: \"redis://h\", key: \"o:{no}\", form: §fields } }"),
     (Code::UnsetVariable, "  id: n1", "  id: §\"${NOT_SET}\""),
     (Code::BadVariable, "  id: n1", "  id: §\"${NOT\""),
     (Code::SecretUnreadable, "listen: ", "token: §secret://env/NOT_SET, listen: "),

@@ -111,23 +111,26 @@ impl Inner {
 }
 
 fn pack(version: RowVersion, body: &Body) -> Vec<u8> {
+    let document = match body {
+        Body::Index(document) => Some(document),
+        Body::Delete => None,
+    };
     let mut out = Packer::default();
-    match body {
-        Body::Index(document) => {
-            out.byte(DOCUMENT);
-            out.signed(version.0);
-            out.0.extend_from_slice(document);
-        }
-        Body::Delete => {
-            out.byte(DELETED);
-            out.signed(version.0);
-        }
-    }
+    pack_into(&mut out, version, document);
     out.0
 }
 
+pub(super) fn pack_into(out: &mut Packer, version: RowVersion, document: Option<&Bytes>) {
+    out.byte(if document.is_some() { DOCUMENT } else { DELETED });
+    out.signed(version.0);
+    out.0.extend_from_slice(document.map_or(&[], |document| document));
+}
+
 fn unpack(id: &str, value: &[u8]) -> Result<Held, Malformed> {
-    let mut from = Unpacker::new(value);
+    unpack_from(id, Unpacker::new(value))
+}
+
+pub(super) fn unpack_from(id: &str, mut from: Unpacker<'_>) -> Result<Held, Malformed> {
     let what = from.byte()?;
     let version = RowVersion(from.signed()?);
     let document = match what {

@@ -18,12 +18,14 @@ mod job_format;
 pub mod ledger;
 mod names;
 pub mod queue;
+pub mod remembered;
 mod row_format;
 pub mod rows;
 
 pub use documents::EmbeddedDocuments;
 pub use ledger::EmbeddedLedger;
 pub use queue::EmbeddedQueue;
+pub use remembered::RememberedDocuments;
 pub use rows::EmbeddedRowStore;
 
 use crate::domain::fault::{Fault, FaultKind};
@@ -49,6 +51,8 @@ pub struct EmbeddedStore {
     jobs: Keyspace,
     overflow: Keyspace,
     documents: Keyspace,
+    remembered: Keyspace,
+    remembered_order: Keyspace,
     letters: Keyspace,
     notes: Keyspace,
     /// For messages: where it lies.
@@ -119,6 +123,8 @@ impl EmbeddedStore {
             jobs: keyspace("jobs", LARGE)?,
             overflow: keyspace("overflow", SMALL)?,
             documents: keyspace("documents", LARGE)?,
+            remembered: keyspace("remembered", SMALL)?,
+            remembered_order: keyspace("remembered_order", SMALL)?,
             letters: keyspace("letters", SMALL)?,
             notes: keyspace("notes", SMALL)?,
             db,

@@ -4,7 +4,7 @@ use super::{Call, Script};
 use crate::domain::fault::{Advice, Fault, FaultKind};
 use crate::domain::ids::RowVersion;
 use crate::ports::Answer;
-use crate::ports::sink::{Body, Held, Sink, SinkOutcome, SinkWrite};
+use crate::ports::sink::{Body, Held, LastDocuments, Sink, SinkOutcome, SinkWrite};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -74,6 +74,35 @@ impl Sink for MemoryDocuments {
                 .collect())
         };
         Box::pin(async move { self.script.play(Call::Read, list) })
+    }
+}
+
+impl LastDocuments for MemoryDocuments {
+    fn last(&self, ids: Vec<String>) -> Answer<'_, Result<Vec<Option<Held>>, Fault>> {
+        let held = self.held.lock().unwrap_or_else(|e| e.into_inner());
+        let last = ids.into_iter().map(|id| {
+            let (version, document) = held.get(&id)?;
+            Some(Held { id, version: *version, document: document.clone() })
+        });
+        let last = last.collect();
+        Box::pin(async move { self.script.play(Call::Read, || Ok(last)) })
+    }
+
+    fn keep(&self, documents: Vec<Held>) -> Answer<'_, Result<(), Fault>> {
+        let keep = move || {
+            let mut held = self.held.lock().unwrap_or_else(|e| e.into_inner());
+            for document in documents {
+                if held.get(&document.id).is_none_or(|(version, _)| *version <= document.version) {
+                    held.insert(document.id, (document.version, document.document));
+                }
+            }
+            Ok(())
+        };
+        Box::pin(async move { self.script.play(Call::Write, keep) })
+    }
+
+    fn list(&self, after: Option<String>, max: usize) -> Answer<'_, Result<Vec<Held>, Fault>> {
+        Sink::list(self, after, max)
     }
 }
 

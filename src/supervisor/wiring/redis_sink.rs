@@ -1,7 +1,9 @@
 //! From settings to documents in hashes in Redis, and what `check --connect` says of them.
 
-use super::probe::Probe;
+use super::probe::{Probe, from_fault};
 use crate::domain::fault::{Fault, FaultKind};
+use crate::io::clients;
+use crate::io::redis_sink::RedisSink;
 use crate::ports::sink::Sink;
 use crate::settings::{LineSettings, RedisSinkSettings, Settings};
 use std::sync::Arc;
@@ -10,13 +12,32 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// Settings that the client refuses.
-pub fn sink(redis: &RedisSinkSettings, line: &LineSettings, _settings: &Settings) -> Result<Arc<dyn Sink>, Fault> {
-    let place = format!("sink of {}", line.line.name);
-    Err(Fault::new(FaultKind::Incompatible, place, format!("no client for {:?}", redis.redis.hosts)))
+pub fn sink(redis: &RedisSinkSettings, line: &LineSettings, settings: &Settings) -> Result<Arc<dyn Sink>, Fault> {
+    Ok(Arc::new(open(redis, line, settings)?))
+}
+
+fn open(redis: &RedisSinkSettings, line: &LineSettings, settings: &Settings) -> Result<RedisSink, Fault> {
+    let Some(document) = &line.line.document else {
+        let place = format!("sink of {}", line.line.name);
+        return Err(Fault::new(FaultKind::Incompatible, place, "the line declares no document"));
+    };
+    RedisSink::open(redis, &document.id, settings.purge_horizon)
 }
 
 /// What is there, and what is missing.
-pub fn probe(redis: &RedisSinkSettings, line: &LineSettings, _settings: &Settings) -> Vec<Probe> {
+pub fn probe(redis: &RedisSinkSettings, line: &LineSettings, settings: &Settings) -> Vec<Probe> {
     let system = format!("sink of {}", line.line.name);
-    vec![Probe::lacking(system, format!("no client for {:?}", redis.redis.hosts), "use another sink")]
+    let looked = open(redis, line, settings).and_then(|sink| clients::handle()?.block_on(sink.look()));
+    vec![match looked {
+        Ok(seen) if seen.policy.starts_with("allkeys") => {
+            let missing = format!("its maxmemory-policy `{}` drops versions with their documents", seen.policy);
+            Probe::lacking(system, missing, "set `maxmemory-policy noeviction`, or a `volatile-` one and no `ttl` here")
+        }
+        Ok(seen) => {
+            Probe::fine(system, format!("Redis {}, maxmemory-policy {}, primaries: {}", seen.version, seen.policy, seen.servers))
+        }
+        Err(fault) => {
+            from_fault(system, fault, "see that the server runs; `url`, `username`, `password` and `tls` say how it is reached")
+        }
+    }]
 }

@@ -1,0 +1,30 @@
+//! A native, asynchronous HBase client (2.5, 2.6, 3.x), and what stands on it.
+//!
+//! The client is useful on its own: it knows tables, rows, cells and regions, and nothing of widerow's rows and stamps.
+//!
+//! Wire facts come from HBase's own sources (branches 2.5, 2.6, 3.0) and from runs against real servers. From the
+//! bytes upwards:
+//! `pb` protobuf messages · `cell` cell blocks · `frame` what travels on a socket · `error` classes and what to do about
+//! each · `types` what callers say · `connection` one socket · `node` one server: sockets, window · `registry` who is
+//! meta, who is master · `locator` which server holds a row · `multi` batches · `scanner` stretches of rows ·
+//! `client` retries · `admin` tables.
+//!
+//! Three promises hold everywhere: nothing that comes over a socket can make us panic or reserve more than its frame;
+//! every call has a deadline and its own timer, because a server drops late calls without a word; an error says whether
+//! the outcome is known.
+
+mod admin;
+mod backoff;
+mod batch;
+pub mod cell;
+pub mod client;
+pub mod connection;
+pub mod error;
+pub mod frame;
+mod locator;
+mod multi;
+mod node;
+pub mod pb;
+mod registry;
+mod scanner;
+pub mod types;

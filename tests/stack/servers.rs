@@ -1,0 +1,316 @@
+//! Real servers for tests, each private to the test process that asked for it.
+//!
+//! A server is started by `stack/NAME/start` under `stack/guard`, which holds a pipe from this process: when the process
+//! ends, however it ends, the guard kills the server and removes its folder. Ports lie below those the system hands out
+//! by itself; one that is taken all the same is exchanged for another.
+//!
+//! Knows nothing of the tests: other test binaries include this file by its path.
+#![allow(dead_code, reason = "each test binary uses the servers it needs")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock};
+use std::time::Duration;
+
+/// Which server; its folder under `stack/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Redis,
+    Kafka,
+    Hbase,
+    Search,
+    Mariadb,
+}
+
+impl Kind {
+    const COUNT: usize = 5;
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Redis => "redis",
+            Self::Kafka => "kafka",
+            Self::Hbase => "hbase",
+            Self::Search => "search",
+            Self::Mariadb => "mariadb",
+        }
+    }
+
+    /// The variables its start script reads ports from; the first one is where clients begin.
+    const fn ports(self) -> &'static [&'static str] {
+        match self {
+            Self::Kafka => &["PORT", "CONTROLLER_PORT"],
+            Self::Hbase => &["PORT", "REGION_PORT", "ZOOKEEPER_PORT"],
+            Self::Redis | Self::Search | Self::Mariadb => &["PORT"],
+        }
+    }
+
+    const fn heap(self) -> &'static str {
+        match self {
+            Self::Hbase | Self::Search => "512m",
+            Self::Kafka => "256m",
+            Self::Redis | Self::Mariadb => "",
+        }
+    }
+
+    /// How many private ones of this kind may run at a time; the shared one comes on top.
+    const fn private_max(self) -> usize {
+        match self {
+            Self::Hbase | Self::Search => 1,
+            Self::Kafka => 2,
+            Self::Redis | Self::Mariadb => 4,
+        }
+    }
+}
+
+/// A Redis of the caller's own; `address` takes connections.
+pub fn redis() -> Server {
+    Server::private(Kind::Redis)
+}
+/// A Kafka node of the caller's own; `address` is its bootstrap server. Topics must be created.
+pub fn kafka() -> Server {
+    Server::private(Kind::Kafka)
+}
+/// An HBase of the caller's own; `address` is its master's, `addresses` the master's and the region server's.
+pub fn hbase() -> Server {
+    Server::private(Kind::Hbase)
+}
+/// An Elasticsearch of the caller's own; `http://{address}` answers.
+pub fn search() -> Server {
+    Server::private(Kind::Search)
+}
+/// A MariaDB of the caller's own, with row events; user and password are `widerow`.
+pub fn mariadb() -> Server {
+    Server::private(Kind::Mariadb)
+}
+
+/// The one of this kind that all tests of this process share: for tests that neither break it nor mind what others
+/// keep there. Runs until the process ends.
+pub fn shared(kind: Kind) -> &'static Server {
+    static SHARED: [OnceLock<Server>; Kind::COUNT] = [const { OnceLock::new() }; Kind::COUNT];
+    SHARED[kind as usize].get_or_init(|| Server::started(kind, None))
+}
+
+/// A running server. Dropped, it is killed and its folder removed.
+pub struct Server {
+    kind: Kind,
+    folder: PathBuf,
+    ports: Vec<u16>,
+    guard: Mutex<Guard>,
+    _permit: Option<Permit>,
+}
+
+struct Guard {
+    process: Child,
+    verbs: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Server {
+    /// Waits until fewer than `private_max` of the kind run. A test that takes more of a kind than that waits for itself.
+    fn private(kind: Kind) -> Self {
+        Self::started(kind, Some(Permit::take(kind)))
+    }
+
+    fn started(kind: Kind, permit: Option<Permit>) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let mut permit = permit;
+        for _ in 0..PORT_TRIES_MAX {
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+            let folder = root().join(format!(".stack/test/{}-{number}", std::process::id()));
+            let ports: Vec<u16> = kind.ports().iter().map(|_| free_port()).collect();
+            let guard = Mutex::new(Guard::of(kind, &folder, &ports));
+            let server = Self { kind, folder, ports, guard, _permit: permit.take() };
+            match server.ask("start") {
+                Ok(()) => return server,
+                // Between our look and the server's, somebody took the port.
+                Err(PORT_TAKEN) => permit = server.give_up(),
+                Err(code) => server.fail("start", code),
+            }
+        }
+        panic!("{}: no free port in {PORT_TRIES_MAX} tries", kind.name());
+    }
+
+    /// Where clients begin: `127.0.0.1:PORT`.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port())
+    }
+
+    /// Every address of it, in the order of its start script: Kafka broker, controller; HBase master, region server,
+    /// ZooKeeper.
+    pub fn addresses(&self) -> Vec<String> {
+        self.ports.iter().map(|port| format!("127.0.0.1:{port}")).collect()
+    }
+
+    pub fn port(&self) -> u16 {
+        self.ports[0]
+    }
+
+    /// Its data folder; `NAME.log` in it is its log.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// SIGKILL, and waits until it is gone: a crash.
+    pub fn kill(&self) {
+        self.order("kill");
+    }
+
+    /// SIGSTOP: connections stay open, nothing answers.
+    pub fn freeze(&self) {
+        self.order("freeze");
+    }
+
+    /// Ends `freeze`.
+    pub fn thaw(&self) {
+        self.order("thaw");
+    }
+
+    /// SIGTERM, and waits until it is gone: an orderly end.
+    pub fn stop(&self) {
+        self.order("stop");
+    }
+
+    /// Starts it once more on the same data and ports, after `kill` or `stop`, and waits until it answers.
+    pub fn start_again(&self) {
+        self.order("start");
+    }
+
+    fn order(&self, verb: &str) {
+        if let Err(code) = self.ask(verb) {
+            self.fail(verb, code);
+        }
+    }
+
+    /// The start script's exit code when the answer is no.
+    fn ask(&self, verb: &str) -> Result<(), i32> {
+        let mut guard = self.lock();
+        let sent = guard.verbs.as_mut().map(|verbs| writeln!(verbs, "{verb}").and_then(|()| verbs.flush()));
+        let mut answer = String::new();
+        if !matches!(sent, Some(Ok(()))) || guard.answers.read_line(&mut answer).is_err() {
+            return Err(GUARD_GONE);
+        }
+        let mut words = answer.split_whitespace();
+        match words.next() {
+            Some("ok") => Ok(()),
+            Some("no") => Err(words.next().and_then(|code| code.parse().ok()).unwrap_or(GUARD_GONE)),
+            _ => Err(GUARD_GONE),
+        }
+    }
+
+    fn fail(&self, verb: &str, code: i32) -> ! {
+        let name = self.kind.name();
+        let told = fs::read_to_string(told(&self.folder)).unwrap_or_default();
+        match code {
+            PROGRAM_MISSING => panic!("{name}: run ./dev test, or ./dev stack up {name} once\n{told}"),
+            GUARD_GONE => panic!("{name}: its guard is gone (asked to {verb})\n{told}"),
+            _ => panic!("{name}: could not {verb} (exit {code})\n{told}"),
+        }
+    }
+
+    fn give_up(mut self) -> Option<Permit> {
+        self._permit.take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Guard> {
+        self.guard.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let mut guard = self.lock();
+        guard.verbs = None;
+        let _ = guard.process.wait();
+    }
+}
+
+impl Guard {
+    fn of(kind: Kind, folder: &Path, ports: &[u16]) -> Self {
+        let root = root();
+        fs::create_dir_all(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+        let told = fs::File::create(told(folder)).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+        let mut command = Command::new(root.join("stack/guard"));
+        command
+            .arg(kind.name())
+            .env("DATA", folder)
+            .env("LIB", root.join(".stack/lib").join(kind.name()))
+            .env("HEAP", kind.heap())
+            .env("KEEP", if keeps() { "yes" } else { "" })
+            .envs(kind.ports().iter().zip(ports).map(|(name, port)| (*name, port.to_string())))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(told);
+        let mut process = command.spawn().unwrap_or_else(|e| panic!("stack/guard: {e}"));
+        let verbs = process.stdin.take();
+        let answers = BufReader::new(process.stdout.take().unwrap_or_else(|| panic!("stack/guard has no output")));
+        Self { process, verbs, answers }
+    }
+}
+
+/// The right to run one private server of a kind.
+struct Permit(Kind);
+
+/// How many private servers of each kind run.
+static RUNNING: Mutex<[usize; Kind::COUNT]> = Mutex::new([0; Kind::COUNT]);
+static ENDED: Condvar = Condvar::new();
+
+impl Permit {
+    fn take(kind: Kind) -> Self {
+        let running = RUNNING.lock().unwrap_or_else(|e| e.into_inner());
+        let mut running =
+            ENDED.wait_while(running, |running| running[kind as usize] >= kind.private_max()).unwrap_or_else(|e| e.into_inner());
+        running[kind as usize] += 1;
+        Self(kind)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        RUNNING.lock().unwrap_or_else(|e| e.into_inner())[self.0 as usize] -= 1;
+        ENDED.notify_all();
+    }
+}
+
+/// Exit codes of a start script (`stack/common.sh`), and one of ours.
+const PORT_TAKEN: i32 = 3;
+const PROGRAM_MISSING: i32 = 4;
+const GUARD_GONE: i32 = -1;
+const PORT_TRIES_MAX: usize = 5;
+
+/// The first port tests may take, and how many: below those the system hands out by itself, so that no outgoing
+/// connection sits on one while its server is down.
+const PORT_FIRST: u32 = 20_000;
+const PORT_COUNT: u32 = 10_000;
+
+/// A port nobody listens on, and that this process has not had before. Processes begin at different places.
+fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let turn = NEXT.fetch_add(1, Ordering::Relaxed);
+        assert!(turn < PORT_COUNT, "every port from {PORT_FIRST} on was taken or used");
+        let place = std::process::id().wrapping_mul(37).wrapping_add(turn) % PORT_COUNT;
+        let port = u16::try_from(PORT_FIRST + place).unwrap_or(u16::MAX);
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpStream::connect_timeout(&address, Duration::from_millis(100)).is_err() {
+            return port;
+        }
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What the guard and the start script say, beside the data folder. The guard removes it too.
+fn told(folder: &Path) -> PathBuf {
+    folder.with_extension("told")
+}
+
+/// `WIDEROW_STACK_KEEP=yes` leaves the folders, for a look at the logs of a test that failed.
+fn keeps() -> bool {
+    std::env::var_os("WIDEROW_STACK_KEEP").is_some_and(|value| !value.is_empty())
+}
