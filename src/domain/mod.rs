@@ -1,10 +1,13 @@
 //! The pure rooms: no clock, no async, no client crate, no actors.
 
+pub mod assignment;
+pub mod breadcrumb;
 pub mod change;
 pub mod decimal;
 pub mod decode;
 pub mod document;
 pub mod entity;
+pub mod epoch;
 pub mod fault;
 pub mod frontier;
 pub mod health;
@@ -22,6 +25,7 @@ pub mod row;
 pub mod schema;
 pub mod steps;
 pub mod template;
+pub mod tide;
 pub mod version;
 pub mod write;
 

@@ -4,8 +4,9 @@
 //! file simply waits and a broker's poll thread pauses the partition (O4). Commits name the first unsettled position (O1).
 
 use super::Answer;
+use crate::domain::epoch::Epochs;
 use crate::domain::fault::Fault;
-use crate::domain::ids::{Epoch, Generation, NextOffset, Partition};
+use crate::domain::ids::{Generation, NextOffset, Partition};
 pub use crate::domain::record::Delivery;
 use std::sync::Arc;
 
@@ -17,7 +18,8 @@ pub struct Assigned {
     pub start: NextOffset,
     /// Partitions of the topic (C5).
     pub partitions: u32,
-    pub epoch: Epoch,
+    /// Which epoch a record has, by its offset (E4).
+    pub epochs: Epochs,
 }
 
 /// The engine's side of a source: what the source calls.
@@ -62,6 +64,11 @@ pub trait SourceControl: Send + Sync {
     fn pause(&self, partition: Partition);
     fn resume(&self, partition: Partition);
 
-    /// Stops reading; no delivery begins after the answer.
+    /// Stops reading; no delivery begins after the answer. Commits are still taken.
     fn stop(&self) -> Answer<'_, ()>;
+
+    /// Leaves for good, after the last commit: others may take over at once.
+    fn close(&self) -> Answer<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }

@@ -57,6 +57,11 @@ impl Supervisor {
         mark
     }
 
+    /// A partition that left goes back over no loss; its next owner does.
+    pub(super) fn unmark(&mut self, partition: Partition) {
+        self.marks.lives.left(partition);
+    }
+
     /// Every few seconds: hear the queue's life, take a sample, move the mark.
     pub(super) fn keep_marks(&mut self, ctx: &mut Context<Self>) {
         // Without partitions there is nothing to mark, and what another process marked stays.

@@ -23,6 +23,7 @@ pub use drain::DRAIN_STEPS;
 pub use engine::{Engine, IdleState, Parts, SourcePart, block_on};
 pub use threads::Threads;
 
+use crate::domain::assignment::{Answer, Event, Generations};
 use crate::domain::ids::{Millis, Name, NextOffset, Partition};
 use crate::messages::control::{ActorExited, ActorId};
 use crate::ports::ledger::Ledger;
@@ -52,9 +53,19 @@ struct SourceSlot {
     setup: Arc<crate::actors::partition::PartitionSetup>,
     source: Option<Box<dyn Source>>,
     control: Option<Arc<dyn SourceControl>>,
+    /// Positions are committed this often, and a drain for the group's sake takes this long at most.
+    pace: Pace,
+    committed: Millis,
     /// It has told its partitions.
     told: bool,
     failed: Option<String>,
+}
+
+/// What a source's kind asks of the engine's timing.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    commit_every: Duration,
+    revoke_deadline: Duration,
 }
 
 /// The root actor.
@@ -65,6 +76,8 @@ pub struct Supervisor {
     ledger: Arc<dyn Ledger>,
     sources: Vec<SourceSlot>,
     partitions: BTreeMap<Partition, PartitionSlot>,
+    /// What partitions that left had, so that they go on counting when they come back.
+    generations: Generations,
     crew: Vec<CrewSlot>,
     directory: Arc<EntityDirectory>,
     budget: Arc<ByteBudget>,
@@ -90,6 +103,11 @@ impl Supervisor {
             self.hall.routes.clear(partition);
             if let Some(slot) = self.partitions.get_mut(&partition) {
                 slot.address = None;
+                let (stage, answer) = slot.stage.after(Event::Ended);
+                slot.stage = stage;
+                if answer != Answer::MayRestart {
+                    return;
+                }
             }
         }
         if let Action::Restart { after } = action {
@@ -111,7 +129,8 @@ impl Supervisor {
         }
         match id {
             ActorId::Partition(partition) => {
-                let Some(slot) = self.partitions.get_mut(partition) else { return };
+                let slot = self.partitions.get_mut(partition).filter(|slot| slot.stage.may_start());
+                let Some(slot) = slot else { return };
                 let source = &self.sources[slot.source];
                 slot.start(&self.hall, Arc::clone(&source.setup), source.control.as_ref());
             }
@@ -128,7 +147,7 @@ impl Supervisor {
         if self.committing {
             return;
         }
-        let owed = self.owed();
+        let owed = self.owed(Some(self.hall.now()));
         if owed.is_empty() {
             return;
         }
@@ -142,16 +161,24 @@ impl Supervisor {
         }));
     }
 
-    /// Positions to commit, by the source that keeps them.
-    fn owed(&self) -> Vec<Owed> {
+    /// Positions to commit, by the source that keeps them; with a time, only of sources whose turn it is.
+    fn owed(&mut self, now: Option<Millis>) -> Vec<Owed> {
         let mut by_source: Vec<Vec<(Partition, NextOffset)>> = vec![Vec::new(); self.sources.len()];
         for (partition, next) in self.hall.board.owed() {
             if let Some(slot) = self.partitions.get(&partition) {
                 by_source[slot.source].push((partition, next));
             }
         }
-        let owing = self.sources.iter().zip(by_source).filter(|(_, positions)| !positions.is_empty());
-        owing.filter_map(|(source, positions)| Some((Arc::clone(source.control.as_ref()?), positions))).collect()
+        let mut owed = Vec::new();
+        for (source, positions) in self.sources.iter_mut().zip(by_source).filter(|(_, positions)| !positions.is_empty()) {
+            let due = |now: Millis| now.since(source.committed) >= source.pace.commit_every.as_millis() as i64;
+            if now.is_some_and(|now| !due(now)) {
+                continue;
+            }
+            source.committed = now.unwrap_or(source.committed);
+            owed.extend(source.control.as_ref().map(|control| (Arc::clone(control), positions)));
+        }
+        owed
     }
 
     /// J11: what earlier processes noted is read before any source starts; a queue that does not answer is waited for.

@@ -38,6 +38,8 @@ metrics! {
     DEAD_LETTERS = Counter "widerow_dead_letters_total" ["reason"] "Log positions whose record could not be used.";
     MOVES_UNSEEN = Counter "widerow_moves_unseen_total" [] "Old halves of key changes that could not be compared with their row.";
     CHECKS_OWED = Counter "widerow_checks_owed_total" ["reason"] "Promises to compare an entity or a table with the database.";
+    VERDICTS_LATE = Counter "widerow_verdicts_late_total" [] "Verdicts of an earlier generation of a partition; they commit nothing.";
+    TICKETS_LOST = Counter "widerow_tickets_lost_total" [] "Records without a verdict when their partition left; its next owner reads them again.";
     SOURCE_LAG_RECORDS = Gauge "widerow_source_lag_records" ["topic", "partition"] "Records between the read position and the end of the log.";
     SOURCE_LAG_SECONDS = Gauge "widerow_source_lag_seconds" ["topic", "partition"] "Age of the newest record read.";
     STAGE_DELAY = Histogram "widerow_stage_delay_seconds" ["line", "stage"] "Time a change spent in one stage of its way.";

@@ -13,8 +13,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::sync::watch;
+use widerow::domain::epoch::Epochs;
 use widerow::domain::fault::Fault;
-use widerow::domain::ids::{Epoch, Generation, Name, NextOffset, Partition, RecordOffset, RowId, RowVersion};
+use widerow::domain::ids::{Generation, Name, NextOffset, Partition, RecordOffset, RowId, RowVersion};
 use widerow::domain::record::Record;
 use widerow::domain::row::WideRow;
 use widerow::io::jobbook::wait::wall_clock;
@@ -441,7 +442,7 @@ impl Feed {
     }
 
     pub async fn begin(&self) {
-        let assigned = Assigned { partition: Self::partition(), start: NextOffset(0), partitions: 1, epoch: Epoch(0) };
+        let assigned = Assigned { partition: Self::partition(), start: NextOffset(0), partitions: 1, epochs: Epochs::default() };
         self.intake().await.assigned("shop", vec![assigned]).await;
     }
 
