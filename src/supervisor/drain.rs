@@ -77,7 +77,8 @@ impl Supervisor {
     }
 
     fn commit_all(&mut self) -> impl Future<Output = u64> + use<> {
-        let committing = commit(self.owed(None), Arc::clone(&self.stores.rows), Arc::clone(&self.hall.board));
+        let owed = self.owed(None);
+        let committing = self.committing(owed);
         async move { committing.await as u64 }
     }
 

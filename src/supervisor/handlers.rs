@@ -333,7 +333,8 @@ impl Handler<PartitionsRevoked> for Supervisor {
                 positions.retain(|(p, _)| leaving.contains(p));
                 (control, positions)
             });
-            let committing = commit(owed.collect(), Arc::clone(&act.stores.rows), Arc::clone(&act.hall.board));
+            let owed = owed.collect();
+            let committing = act.committing(owed);
             // A coordinator that does not answer must not keep the group waiting: the records are read again.
             let committing = async move { tokio::time::timeout(deadline, committing).await.is_ok() };
             committing.into_actor(act).map(move |_, act, _| {

@@ -152,13 +152,19 @@ impl Supervisor {
             return;
         }
         self.committing = true;
-        let committing = commit(owed, Arc::clone(&self.stores.rows), Arc::clone(&self.hall.board));
+        let committing = self.committing(owed);
         ctx.spawn(committing.into_actor(self).map(|left, act, _| {
             act.committing = false;
             if left > 0 {
                 tracing::warn!(partitions = left, "positions not committed, trying again");
             }
         }));
+    }
+
+    fn committing(&self, owed: Vec<Owed>) -> impl Future<Output = usize> + use<> {
+        let notes = self.life_notes(&owed);
+        let (ledger, rows) = (Arc::clone(&self.ledger), Arc::clone(&self.stores.rows));
+        commit(owed, notes, ledger, rows, Arc::clone(&self.hall.board))
     }
 
     /// Positions to commit, by the source that keeps them; with a time, only of sources whose turn it is.
@@ -213,15 +219,29 @@ impl Supervisor {
     }
 }
 
-/// Commits by source; the number of partitions that could not be.
-async fn commit(owed: Vec<Owed>, rows: Arc<dyn crate::ports::rows::RowStore>, board: Arc<Board>) -> usize {
+/// Commits by source; the number of partitions that could not be. `notes` stand before anything is committed (J11).
+async fn commit(
+    owed: Vec<Owed>,
+    notes: Vec<(String, Option<String>)>,
+    ledger: Arc<dyn Ledger>,
+    rows: Arc<dyn crate::ports::rows::RowStore>,
+    board: Arc<Board>,
+) -> usize {
     let all = owed.iter().map(|(_, positions)| positions.len()).sum();
+    if !notes.is_empty()
+        && let Err(fault) = ledger.set_notes(notes).await
+    {
+        tracing::warn!(%fault, "queue's life cannot be noted, positions wait");
+        return all;
+    }
     if let Err(fault) = rows.make_durable().await {
         tracing::warn!(%fault, "rows cannot be made durable, positions wait");
         return all;
     }
     let mut left = 0;
-    for (control, positions) in owed {
+    for (control, mut positions) in owed {
+        // A partition may have left while the rows were made durable; the source hears of it before anything else happens.
+        positions.retain(|(partition, next)| board.owes(*partition, *next));
         match control.commit(positions.clone()).await {
             Ok(()) => {
                 board.mark_committed(&positions);

@@ -79,6 +79,12 @@ impl Board {
         let places = self.0.lock().unwrap_or_else(|e| e.into_inner());
         places.iter().filter(|(_, p)| p.settled > p.committed).map(|(partition, p)| (*partition, p.settled)).collect()
     }
+    /// Whether this position is still to be committed: the partition may have left, and come back to begin elsewhere, since
+    /// it was owed (O3).
+    pub fn owes(&self, partition: Partition, next: NextOffset) -> bool {
+        let places = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        places.get(&partition).is_some_and(|p| p.committed < next && next <= p.settled)
+    }
     pub fn mark_committed(&self, positions: &[(Partition, NextOffset)]) {
         let mut places = self.0.lock().unwrap_or_else(|e| e.into_inner());
         for (partition, next) in positions {
@@ -144,7 +150,9 @@ mod tests {
         assert_eq!(board.owed(), [(partition, NextOffset(9))]);
         board.mark_committed(&[(partition, NextOffset(7))]);
         assert_eq!(board.committed(partition), Some(NextOffset(7)));
+        assert!(board.owes(partition, NextOffset(9)));
         board.forget(partition);
+        assert!(!board.owes(partition, NextOffset(9)));
         board.note(partition, Generation(1), NextOffset(12));
         assert_eq!(board.owed(), []);
         board.begin(partition, NextOffset(0));

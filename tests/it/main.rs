@@ -21,6 +21,9 @@ mod documents;
 mod drain;
 /// Worked cases: straight, crashed at every step, with panics at every step.
 mod golden;
+/// Topics of a made-up broker: rebalances, rewinds, topics that change their life.
+#[cfg(feature = "kafka")]
+mod kafka;
 /// kill -9, again and again.
 mod kill;
 /// The queue loses its content, with the node running and down.

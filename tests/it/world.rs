@@ -389,6 +389,21 @@ impl World {
         Self::new(SHOP, &shop.text(), change)
     }
 
+    /// Another node's world on the same rows, queue and sink, with a ledger of its own.
+    pub fn beside(&self, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = self.settings.clone();
+        change(&mut settings);
+        Self {
+            _dir: tempfile::tempdir().unwrap(),
+            settings,
+            rows: Arc::clone(&self.rows),
+            queue: self.queue.clone(),
+            ledger: Arc::new(MemoryLedger::new()),
+            sink: Arc::clone(&self.sink),
+            totals: Arc::default(),
+        }
+    }
+
     /// A node on this world, reading its file.
     pub fn start(&self) -> Engine {
         let parts = wiring::parts(&self.settings, self.doors(), RunMode::default()).unwrap();

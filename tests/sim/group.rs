@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
+use widerow::domain::epoch::Epochs;
 use widerow::domain::fault::{Fault, FaultKind};
-use widerow::domain::ids::{Epoch, Generation, NextOffset, Partition};
+use widerow::domain::ids::{Generation, NextOffset, Partition};
 use widerow::domain::record::Record;
 use widerow::ports::Answer;
 use widerow::ports::source::{Assigned, Delivery, Intake, Source, SourceControl};
@@ -284,7 +285,7 @@ impl Member {
         let partitions = self.group.places.lock().unwrap().keys().filter(|p| p.topic == partition.topic).count() as u32;
         let reading = Reading { assignment, position: start, ..Reading::default() };
         self.readings.lock().unwrap().insert(partition, reading);
-        let assigned = Assigned { partition, start: NextOffset(start), partitions, epoch: Epoch(0) };
+        let assigned = Assigned { partition, start: NextOffset(start), partitions, epochs: Epochs::default() };
         self.intake.assigned("shop", vec![assigned]).await;
         actix_rt::spawn(Arc::clone(self).read(partition, assignment));
     }
@@ -336,11 +337,13 @@ impl Member {
 impl SourceControl for Control {
     fn commit(&self, positions: Vec<(Partition, NextOffset)>) -> Answer<'_, Result<(), Fault>> {
         Box::pin(async move {
+            // Whose word it is, is settled when it is given, however long it travels.
+            let asked = |p: &Partition| self.readings.lock().unwrap().get(p).map_or(0, |r| r.assignment);
+            let positions: Vec<_> = positions.into_iter().map(|(p, next)| (p, next, asked(&p))).collect();
             tokio::time::sleep(Duration::from_millis(self.group.sea.below(10))).await;
             self.hull.alive().await;
             let mut refused = Ok(());
-            for (partition, next) in positions {
-                let assignment = self.readings.lock().unwrap().get(&partition).map_or(0, |r| r.assignment);
+            for (partition, next, assignment) in positions {
                 let kept = self.group.commit(self.hull.node, assignment, partition, next);
                 if kept.is_ok() {
                     super::checks::committed(&self.group, partition, next).await;
