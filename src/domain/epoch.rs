@@ -31,6 +31,11 @@ impl Epochs {
         Epoch(self.entry(offset).1)
     }
 
+    /// Every epoch with the offset it begins at, lowest first.
+    pub fn begins(&self) -> &[(i64, u32)] {
+        &self.0
+    }
+
     /// Where the epoch of this offset begins.
     fn begin_of(&self, offset: i64) -> i64 {
         self.entry(offset).0

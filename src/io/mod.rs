@@ -1,7 +1,11 @@
 //! The world behind the doors: one client crate each, and the same doors in memory.
 
+#[cfg(feature = "redis")]
+pub mod asynq;
 #[cfg(any(feature = "elasticsearch", feature = "hbase", feature = "redis"))]
 pub mod clients;
+#[cfg(feature = "elasticsearch")]
+pub mod elasticsearch;
 pub mod embedded;
 mod feed;
 pub mod generator;

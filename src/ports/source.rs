@@ -4,9 +4,9 @@
 //! file simply waits and a broker's poll thread pauses the partition (O4). Commits name the first unsettled position (O1).
 
 use super::Answer;
-use crate::domain::epoch::Epochs;
+use crate::domain::epoch::{Break, Bump, Epochs, TopicMemory, TopicSeen};
 use crate::domain::fault::Fault;
-use crate::domain::ids::{Generation, NextOffset, Partition};
+use crate::domain::ids::{Generation, Name, NextOffset, Partition};
 pub use crate::domain::record::Delivery;
 use std::sync::Arc;
 
@@ -51,6 +51,29 @@ pub trait Source: Send {
     /// # Errors
     /// The log cannot be opened, or is not the one that was committed to (E3, E5).
     fn start(self: Box<Self>, intake: Arc<dyn Intake>) -> Result<Arc<dyn SourceControl>, Fault>;
+}
+
+/// One topic's life, as remembered in the row store and as the brokers show it (E3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicLife {
+    pub topic: Name,
+    pub memory: TopicMemory,
+    pub seen: TopicSeen,
+    /// Why it is no longer the topic that is remembered; empty for one that is.
+    pub breaks: Vec<Break>,
+}
+
+/// What a person asks about epochs. Needs no running source.
+pub trait TopicLives: Send + Sync {
+    /// The source's name in the configuration.
+    fn source(&self) -> &str;
+    /// Topics the configuration names one by one; patterns are left out.
+    fn topics(&self) -> Vec<Name>;
+    /// Whether the source reads this topic, by name or by a pattern.
+    fn may_read(&self, topic: Name) -> bool;
+    fn look(&self, topic: Name) -> Answer<'_, Result<TopicLife, Fault>>;
+    /// Raises the topic's epoch by compare-and-set, or with `dry` only says what that would come to.
+    fn bump(&self, topic: Name, dry: bool) -> Answer<'_, Result<Bump, Fault>>;
 }
 
 /// What the engine asks of a running source.

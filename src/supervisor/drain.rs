@@ -1,11 +1,10 @@
 //! The ordered end of a node (4.4), as data: who feeds closes first, a deadline per step, progress shown.
 
-use super::{Supervisor, commit};
+use super::Supervisor;
 use crate::messages::control::{ActorId, Drain, DrainAll, Drained};
 use crate::messages::observe::Observation;
 use actix::prelude::*;
 use futures_util::future::join_all;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// One step of the drain.

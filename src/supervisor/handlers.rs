@@ -2,7 +2,7 @@
 
 use super::assignment::{IntakeDoor, PartitionSlot, PartitionsAssigned, PartitionsRevoked, SourceFailed};
 use super::crew::{CrewSlot, Handle};
-use super::{Supervisor, TICK, commit};
+use super::{Supervisor, TICK};
 use crate::actors::partition::CommitBoard;
 use crate::domain::assignment::{Answer, Event};
 use crate::domain::health::{ActorKind, ActorState};

@@ -14,4 +14,7 @@ mod model;
 mod place;
 mod queue;
 mod rows;
+#[cfg(feature = "redis")]
+#[path = "../stack/servers.rs"]
+mod servers;
 mod sinks;

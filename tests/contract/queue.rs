@@ -9,7 +9,15 @@ use widerow::domain::job::{JobKey, Lane, Load, Offer, Offered, Settled, Verdict}
 use widerow::ports::queue::{Finish, JobQueue, JobState, LaneCount, Taken, Which};
 use widerow::settings::{OnLate, Queue};
 
-on_both!(
+macro_rules! everywhere {
+    ($($body:ident),* $(,)?) => {
+        on_both!($($body),*);
+        #[cfg(feature = "redis")]
+        crate::place::on_redis!($($body),*);
+    };
+}
+
+everywhere!(
     offers_coalesce_onto_a_job_that_has_not_started,
     a_running_job_gets_a_follow_up_that_waits_for_it,
     loads_unite_and_lanes_only_rise,

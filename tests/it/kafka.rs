@@ -6,6 +6,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Produc
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::time::Duration;
 use widerow::supervisor::Engine;
 
@@ -21,6 +22,10 @@ struct Broker {
 
 impl Broker {
     fn new() -> Self {
+        if let Ok(levels) = std::env::var("WIDEROW_LOG") {
+            // Only the first test of a process sets it up.
+            let _ = widerow::telemetry::init_log(&levels, widerow::telemetry::LogFormat::Text);
+        }
         let cluster = MockCluster::new(1).unwrap();
         for topic in TOPICS {
             cluster.create_topic(topic, PARTITIONS as i32, 1).unwrap();
@@ -71,7 +76,7 @@ impl Broker {
 fn ends(shop: &Shop) -> BTreeMap<(String, i32), i64> {
     let mut ends = BTreeMap::new();
     for topic in TOPICS {
-        (0..PARTITIONS as i32).for_each(|p| drop(ends.insert((topic.to_owned(), p), 0)));
+        ends.extend((0..PARTITIONS as i32).map(|p| ((topic.to_owned(), p), 0)));
     }
     for line in &shop.lines {
         let line: Value = serde_json::from_str(line).unwrap();
@@ -92,7 +97,7 @@ async fn caught_up(world: &World, shop: &Shop, engines: &[&Engine]) {
         }
         if begun.elapsed() > PATIENCE {
             for engine in engines {
-                eprintln!("{:#?}", look(engine).await);
+                let _ = writeln!(std::io::stderr(), "{:#?}", look(engine).await);
             }
             assert_same(&got, &want, "in the end");
         }
@@ -123,4 +128,45 @@ fn documents_follow_topics_and_a_drain_commits_everything() {
         assert_eq!((drained.records, drained.uncommitted), (0, 0));
     });
     assert_eq!(broker.committed(), ends(&shop));
+}
+
+/// Goal: promise 1 with two nodes on one group and shared stores (worked case 12), O3 at every rebalance. Method: a second
+/// node joins and leaves, drained and let fall, while the shop trades.
+#[test]
+fn two_nodes_share_a_group() {
+    let mut broker = Broker::new();
+    let (mut shop, mut dice) = (Shop::new(PARTITIONS), Dice::new(12));
+    let first = broker.world();
+    let second = first.beside(|settings| settings.node.id = "it2".to_owned());
+    world::run(async {
+        let engine = first.start();
+        for round in 0..2 {
+            trade(&mut shop, &mut dice, 150);
+            broker.write(&shop);
+            let beside = second.start();
+            until("both have partitions", async || {
+                let here = [look(&engine).await, look(&beside).await];
+                let counts = here.map(|p| p.actors.iter().filter(|a| a.partition.is_some()).count());
+                (counts.iter().all(|n| *n > 0) && counts.iter().sum::<usize>() == 2 * PARTITIONS as usize).then_some(())
+            })
+            .await;
+            trade(&mut shop, &mut dice, 150);
+            broker.write(&shop);
+            if round % 2 == 0 {
+                caught_up(&first, &shop, &[&engine, &beside]).await;
+            }
+            beside.drain().await;
+            for (key, next) in broker.committed() {
+                assert!(next <= ends(&shop)[&key], "{key:?} committed to {next}");
+            }
+        }
+        caught_up(&first, &shop, &[&engine]).await;
+        engine.drain().await;
+    });
+    assert_eq!(broker.committed(), ends(&shop));
+    let mut versions = BTreeMap::new();
+    for (id, version, document) in first.sink.came.lock().unwrap().iter() {
+        let held = versions.entry((id.clone(), *version)).or_insert_with(|| document.clone());
+        assert_eq!(held, document, "{id} has two contents under version {version}");
+    }
 }

@@ -21,6 +21,7 @@ use widerow::domain::row::WideRow;
 use widerow::io::jobbook::wait::wall_clock;
 use widerow::io::memory::{MemoryDocuments, MemoryLedger, MemoryQueue, MemoryRowStore};
 use widerow::messages::control::Picture;
+use widerow::ports::queue::JobQueue;
 use widerow::ports::rows::{Checked, CheckedWrite, Horizon, Page, RowStore, RowWrite, WriteOutcome};
 use widerow::ports::sink::{Body, Held, Sink, SinkOutcome, SinkWrite};
 use widerow::ports::source::{Assigned, Delivery, Intake, Source, SourceControl};
@@ -366,6 +367,8 @@ pub struct World {
     pub settings: Settings,
     pub rows: Arc<JudgedRows>,
     pub queue: MemoryQueue,
+    /// The queue a node works on: the one above, unless the test brings another.
+    pub jobs: Arc<dyn JobQueue>,
     pub ledger: Arc<MemoryLedger>,
     pub sink: Arc<GatedSink>,
     pub totals: Arc<Totals>,
@@ -381,8 +384,15 @@ impl World {
         let inner = MemoryRowStore::new(Arc::clone(&settings.schema));
         let rows = Arc::new(JudgedRows { inner, gate: Gate::new(true), judge: Mutex::new(Box::new(|_| Word::Pass)) });
         let queue = MemoryQueue::new(&settings.queue, wall_clock());
+        let jobs = Arc::new(queue.clone());
         let (ledger, sink) = (Arc::new(MemoryLedger::new()), Arc::new(GatedSink::new()));
-        Self { _dir: dir, settings, rows, queue, ledger, sink, totals: Arc::default() }
+        Self { _dir: dir, settings, rows, queue, jobs, ledger, sink, totals: Arc::default() }
+    }
+
+    /// The same world on another queue, made for its settings in its folder.
+    pub fn on_queue(self, make: impl FnOnce(&Settings, &Path) -> Arc<dyn JobQueue>) -> Self {
+        let jobs = make(&self.settings, self._dir.path());
+        Self { jobs, ..self }
     }
 
     pub fn shop(shop: &Shop, change: impl FnOnce(&mut Settings)) -> Self {
@@ -398,6 +408,7 @@ impl World {
             settings,
             rows: Arc::clone(&self.rows),
             queue: self.queue.clone(),
+            jobs: Arc::clone(&self.jobs),
             ledger: Arc::new(MemoryLedger::new()),
             sink: Arc::clone(&self.sink),
             totals: Arc::default(),
@@ -425,7 +436,7 @@ impl World {
         let sink: Arc<dyn Sink> = self.sink.clone();
         Doors {
             rows: self.rows.clone(),
-            queue: Arc::new(self.queue.clone()),
+            queue: self.jobs.clone(),
             ledger: self.ledger.clone(),
             sinks: self.settings.lines.iter().map(|line| (line.line.name, sink.clone())).collect(),
         }
@@ -438,11 +449,14 @@ impl World {
     }
 }
 
+type Committed = Arc<Mutex<Vec<NextOffset>>>;
+
 /// A source of one partition whose records the test delivers.
 #[derive(Clone, Default)]
 pub struct Feed {
     intake: Arc<Mutex<Option<Arc<dyn Intake>>>>,
     next: Arc<AtomicUsize>,
+    committed: Committed,
 }
 
 impl Feed {
@@ -478,6 +492,22 @@ impl Feed {
         self.intake().await.deliver(delivery).await;
     }
 
+    /// The partition goes to somebody else; answers once the engine has let it go.
+    pub async fn revoke(&self) {
+        self.intake().await.revoked(vec![Self::partition()]).await;
+    }
+
+    /// The partition is here again, from its first record on.
+    pub async fn begin_again(&self) {
+        self.next.store(0, Ordering::SeqCst);
+        self.begin().await;
+    }
+
+    /// Every position that was committed, in order.
+    pub fn committed(&self) -> Vec<i64> {
+        self.committed.lock().unwrap().iter().map(|next| next.0).collect()
+    }
+
     pub async fn end(&self) {
         self.intake().await.ended(Self::partition(), Generation(0));
     }
@@ -489,14 +519,15 @@ impl Source for Feed {
     }
     fn start(self: Box<Self>, intake: Arc<dyn Intake>) -> Result<Arc<dyn SourceControl>, Fault> {
         *self.intake.lock().unwrap() = Some(intake);
-        Ok(Arc::new(FeedControl))
+        Ok(Arc::new(FeedControl(Arc::clone(&self.committed))))
     }
 }
 
-struct FeedControl;
+struct FeedControl(Committed);
 
 impl SourceControl for FeedControl {
-    fn commit(&self, _: Vec<(Partition, NextOffset)>) -> Answer<'_, Result<(), Fault>> {
+    fn commit(&self, positions: Vec<(Partition, NextOffset)>) -> Answer<'_, Result<(), Fault>> {
+        self.0.lock().unwrap().extend(positions.into_iter().map(|(_, next)| next));
         Box::pin(async { Ok(()) })
     }
     fn rewind(&self, partition: Partition, _: NextOffset) -> Generation {

@@ -19,6 +19,9 @@ use widerow::ports::source::{Assigned, Delivery, Intake, Source, SourceControl};
 /// How long a member that is asked to give partitions up may take before they are taken from it.
 const REVOKE_PATIENCE: Duration = Duration::from_secs(8);
 
+/// Orders a member may have waiting; a run gives far fewer.
+const ORDERS_MAX: usize = 10_000;
+
 /// What the coordinator tells a member.
 pub enum Order {
     Assign(Partition, u64),
@@ -41,7 +44,7 @@ struct Place {
 pub struct Group {
     pub sea: Arc<Sea>,
     places: Mutex<BTreeMap<Partition, Place>>,
-    members: Mutex<BTreeMap<usize, mpsc::UnboundedSender<Order>>>,
+    members: Mutex<BTreeMap<usize, mpsc::Sender<Order>>>,
     grown: Notify,
     /// One deal at a time.
     dealing: tokio::sync::Mutex<()>,
@@ -85,9 +88,9 @@ impl Group {
         places.get(&partition).map_or(Vec::new(), |place| place.records[..(next.0 as usize).min(place.records.len())].to_vec())
     }
 
-    fn join(self: &Arc<Self>, node: usize) -> mpsc::UnboundedReceiver<Order> {
+    fn join(self: &Arc<Self>, node: usize) -> mpsc::Receiver<Order> {
         self.sea.tell(format_args!("n{node} joins"));
-        let (orders, inbox) = mpsc::unbounded_channel();
+        let (orders, inbox) = mpsc::channel(ORDERS_MAX);
         self.members.lock().unwrap().insert(node, orders);
         self.deal_after(Duration::from_millis(self.sea.below(500)), Vec::new());
         inbox
@@ -148,7 +151,7 @@ impl Group {
             place.owner = Some((to, place.assignments));
             self.sea.tell(format_args!("{partition} goes to n{to}"));
             if let Some(member) = self.members.lock().unwrap().get(&to) {
-                let _ = member.send(Order::Assign(partition, place.assignments));
+                let _ = member.try_send(Order::Assign(partition, place.assignments));
             }
         }
     }
@@ -157,11 +160,11 @@ impl Group {
         let orders = self.members.lock().unwrap().get(&member).cloned();
         if lost {
             self.sea.saw(Seen::SessionLost);
-            orders.inspect(|orders| drop(orders.send(Order::Lost(partitions.clone()))));
+            orders.inspect(|orders| drop(orders.try_send(Order::Lost(partitions.clone()))));
         } else if let Some(orders) = orders {
             self.sea.saw(Seen::Rebalanced);
             let (done, answer) = oneshot::channel();
-            let _ = orders.send(Order::Revoke(partitions.clone(), done));
+            let _ = orders.try_send(Order::Revoke(partitions.clone(), done));
             // A member that does not answer in time loses them all the same.
             let _ = tokio::time::timeout(REVOKE_PATIENCE, answer).await;
         }
@@ -244,7 +247,7 @@ struct Member {
 }
 
 impl Member {
-    async fn obey(self: Arc<Self>, mut orders: mpsc::UnboundedReceiver<Order>) {
+    async fn obey(self: Arc<Self>, mut orders: mpsc::Receiver<Order>) {
         while let Some(order) = orders.recv().await {
             self.hull.alive().await;
             match order {

@@ -26,7 +26,7 @@ pub struct Hull {
     frozen: AtomicBool,
     thawed: Notify,
     /// Tells the harness that this life is over.
-    died: mpsc::UnboundedSender<usize>,
+    died: mpsc::Sender<usize>,
 }
 
 /// What chance has in store for one call.
@@ -40,7 +40,7 @@ enum Fate {
 }
 
 impl Hull {
-    pub fn new(sea: Arc<Sea>, node: usize, died: mpsc::UnboundedSender<usize>) -> Arc<Self> {
+    pub fn new(sea: Arc<Sea>, node: usize, died: mpsc::Sender<usize>) -> Arc<Self> {
         Arc::new(Self { sea, node, dead: AtomicBool::new(false), frozen: AtomicBool::new(false), thawed: Notify::new(), died })
     }
 
@@ -51,7 +51,8 @@ impl Hull {
     pub fn crash(&self, why: &str) {
         if !self.dead.swap(true, Ordering::Relaxed) {
             self.sea.tell(format_args!("n{} crashes {why}", self.node));
-            let _ = self.died.send(self.node);
+            // A full channel is a harness that no longer listens.
+            let _ = self.died.try_send(self.node);
         }
     }
 
@@ -92,7 +93,7 @@ impl Hull {
         if sea.is_calm() {
             return Fate::Fine;
         }
-        let fate = match sea.below(1000) {
+        match sea.below(1000) {
             n if n < rates.crash => {
                 if sea.below(2) == 0 {
                     Fate::CrashBefore
@@ -105,8 +106,7 @@ impl Hull {
             // Only where an actor makes the call; the root is not meant to survive a panic.
             _ if matches!(what, "write" | "offer" | "take" | "sink") && sea.chance(rates.panic) => Fate::Panic,
             _ => Fate::Fine,
-        };
-        fate
+        }
     }
 
     async fn call<T, F: Future<Output = Result<T, Fault>>>(
@@ -186,7 +186,7 @@ impl RowStore for HullRows {
         Box::pin(async move {
             let count = batch.len();
             // A call may end amid its batch.
-            let torn = count > 1 && !hull.sea.is_calm() && hull.sea.chance(hull.sea.rates.crash);
+            let torn = count > 1 && !hull.sea.is_calm() && hull.sea.chance(hull.sea.rates.crash * 8);
             if torn {
                 batch.truncate(1 + hull.sea.below(count as u64 - 1) as usize);
             }

@@ -21,8 +21,8 @@ use widerow::supervisor::{Engine, Parts, SourcePart, Threads};
 const SESSION: Duration = Duration::from_secs(6);
 /// I10: how long nodes may take to come to rest once faults have stopped.
 const REST_PATIENCE: Duration = Duration::from_secs(1800);
-/// At rest for so long means at rest.
-const REST: Duration = Duration::from_secs(3);
+/// At rest for so long means at rest: a lost queue is noticed within seconds, and a call may stall for twenty.
+const REST: Duration = Duration::from_secs(60);
 
 /// What a run came to.
 pub struct Outcome {
@@ -85,7 +85,7 @@ struct Harness {
     nodes: BTreeMap<usize, Node>,
     next: usize,
     threads: usize,
-    died: mpsc::UnboundedSender<usize>,
+    died: mpsc::Sender<usize>,
 }
 
 impl Harness {
@@ -206,7 +206,7 @@ async fn simulate(plan: Plan, mut dice: Dice) -> Outcome {
     let sea = Sea::new(settings, plan.rates.clone(), dice);
     let records: Vec<Record> = shop.lines.iter().map(|line| record(line)).collect();
     let group = Group::new(Arc::clone(&sea), records.iter().map(|r| r.partition).collect::<BTreeSet<_>>());
-    let (died, mut deaths) = mpsc::unbounded_channel();
+    let (died, mut deaths) = mpsc::channel(1_000);
     let mut harness = Harness {
         sea: Arc::clone(&sea),
         group: Arc::clone(&group),
@@ -253,7 +253,7 @@ async fn simulate(plan: Plan, mut dice: Dice) -> Outcome {
 }
 
 /// I10: waits until everything is read, committed and delivered, and stays so.
-async fn rest(harness: &mut Harness, deaths: &mut mpsc::UnboundedReceiver<usize>) -> bool {
+async fn rest(harness: &mut Harness, deaths: &mut mpsc::Receiver<usize>) -> bool {
     let begun = tokio::time::Instant::now();
     let mut at_rest: Option<tokio::time::Instant> = None;
     while begun.elapsed() < REST_PATIENCE {

@@ -21,6 +21,8 @@ use tokio::time::Instant;
 
 /// Frames that wait for the socket. Beyond them a caller waits, under its own timer.
 const OUTBOX_FRAMES: usize = 64;
+/// How long the reason of an ended socket is waited for.
+const REASON_WAIT: Duration = Duration::from_millis(100);
 /// Call ids stay below this, so that no server reads one as negative.
 const CALL_IDS: u32 = i32::MAX as u32;
 
@@ -30,6 +32,8 @@ pub struct Dial {
     /// The user name that HBase takes us for.
     pub user: String,
     pub connect_timeout: Duration,
+    /// A socket on which a call waited this long and nothing at all came is closed.
+    pub silence_max: Duration,
     /// Longest frame that is taken, in bytes.
     pub frame_bytes_max: usize,
     /// TLS from the first byte. Needs the feature `hbase-tls`.
@@ -53,6 +57,7 @@ pub struct Connection {
 #[derive(Debug)]
 struct Shared {
     address: Address,
+    silence_max: Duration,
     calls: Mutex<Calls>,
     closed: Notify,
     /// Frames read so far. Silence is seen by a number that stands still.
@@ -155,17 +160,17 @@ impl Connection {
         let (reader, writer) = tokio::time::timeout(dial.connect_timeout, connecting)
             .await
             .map_err(|_| unreachable(&format_args!("no connection within {:?}", dial.connect_timeout)))??;
-        Ok(Self::over(address.clone(), FrameReader::new(reader, dial.frame_bytes_max), writer))
+        Ok(Self::over(address.clone(), FrameReader::new(reader, dial.frame_bytes_max), writer, dial.silence_max))
     }
 
     /// A connection over halves that have been greeted.
-    fn over<R, W>(address: Address, reader: FrameReader<R>, writer: W) -> Self
+    fn over<R, W>(address: Address, reader: FrameReader<R>, writer: W, silence_max: Duration) -> Self
     where
         R: AsyncRead + Unpin + Send + 'static,
         W: AsyncWrite + Unpin + Send + 'static,
     {
-        let shared = Shared { address, calls: Mutex::default(), closed: Notify::new(), heard: AtomicU64::new(0) };
-        let shared = Arc::new(shared);
+        let (calls, closed, heard) = Default::default();
+        let shared = Arc::new(Shared { address, silence_max, calls, closed, heard });
         let (outbox, frames) = mpsc::channel(OUTBOX_FRAMES);
         let task = Arc::clone(&shared);
         tokio::spawn(async move {
@@ -205,38 +210,42 @@ impl Connection {
     ) -> Result<Reply, Error> {
         let shared = &*self.shared;
         let place = || format!("{method} on {}", shared.address);
-        let deadline = Instant::now() + timeout;
+        let started = Instant::now();
+        let deadline = started + timeout;
         let (id, mut answer) = shared.register()?;
         let _waiting = Waiting { shared, id };
         let length = cells.clone().into_iter().map(<[u8]>::len).sum();
         let millis = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX).max(1);
         let frame = frame::encode(&frame::request_header(id, method, millis, length), message, cells);
         let heard = shared.heard.load(Ordering::Relaxed);
-        let late = |what: &str| Error::new(Class::Timeout, place(), format_args!("{what} within {timeout:?}"));
+        let late = |what: &str| {
+            // Nothing at all came since: the server is frozen or the path is cut. A new socket will tell. A call that had
+            // little time left proves nothing.
+            if shared.heard.load(Ordering::Relaxed) == heard && started.elapsed() >= shared.silence_max {
+                shared.poison(Error::new(Class::Lost, place(), format_args!("silent for {timeout:?}")));
+            }
+            Error::new(Class::Timeout, place(), format_args!("{what} within {timeout:?}"))
+        };
         let sent = tokio::select! {
             // A dead socket answers before it makes room.
             biased;
             answer = &mut answer => return flatten(answer, &place),
             sent = tokio::time::timeout_at(deadline, self.outbox.send(frame)) => sent,
         };
-        match sent {
-            Err(_) => {
-                shared.poison(Error::new(Class::Lost, place(), "the server takes no more bytes"));
-                return Err(late("not sent"));
-            }
-            // The task has ended, and its reason is on its way or there.
-            Ok(Err(_)) => {}
-            Ok(Ok(())) => {}
-        }
-        match tokio::time::timeout_at(deadline, &mut answer).await {
+        let answer_by = match sent {
+            Err(_) => return Err(late("the server took no more bytes")),
+            Ok(Ok(())) => deadline,
+            // The socket's task has ended. Its reason is on its way, unless its runtime was shut down under it.
+            Ok(Err(_)) => deadline.min(Instant::now() + REASON_WAIT),
+        };
+        match tokio::time::timeout_at(answer_by, &mut answer).await {
             Ok(answer) => flatten(answer, &place),
-            Err(_) => {
-                if shared.heard.load(Ordering::Relaxed) == heard {
-                    // Nothing at all came since: the server is frozen or the path is cut. A new socket will tell.
-                    shared.poison(Error::new(Class::Lost, place(), format_args!("silent for {timeout:?}")));
-                }
-                Err(late("no answer").with_unknown_outcome())
+            Err(_) if answer_by < deadline => {
+                let error = Error::new(Class::Lost, place(), "the socket's runtime is gone");
+                shared.poison(error.clone());
+                Err(error)
             }
+            Err(_) => Err(late("no answer").with_unknown_outcome()),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! `rebalance`, `parts`); `lives` tells a topic from another one of its name (E3). Knows nothing of documents.
 
 pub mod config;
+mod desk;
 mod lives;
 mod member;
 mod parts;
@@ -13,4 +14,5 @@ mod rebalance;
 mod source;
 mod topic_id;
 
+pub use desk::TopicDesk;
 pub use source::{KafkaSource, MemberOf};

@@ -37,6 +37,9 @@ impl<T> Drop for Owned<T> {
 /// # Errors
 /// The broker's or the client's own code; [`RDKafkaErrorCode::OperationTimedOut`] when nobody answers.
 pub fn describe<C: ClientContext>(client: &Client<C>, topic: &str, timeout: Duration) -> Result<Described, RDKafkaErrorCode> {
+    // Any broker can tell; the controller, whom the client would ask by itself, may be nobody's to reach.
+    let metadata =
+        client.fetch_metadata(Some(topic), timeout).map_err(|e| e.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail))?;
     let name = CString::new(topic).map_err(|_| RDKafkaErrorCode::InvalidTopic)?;
     let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     let mut names = [name.as_ptr()];
@@ -52,6 +55,7 @@ pub fn describe<C: ClientContext>(client: &Client<C>, topic: &str, timeout: Dura
             rd_kafka_AdminOptions_destroy,
         );
         rd_kafka_AdminOptions_set_request_timeout(options.0, millis, null_mut(), 0);
+        rd_kafka_AdminOptions_set_broker(options.0, metadata.orig_broker_id(), null_mut(), 0);
         rd_kafka_DescribeTopics(kafka, topics.0, options.0, queue.0);
         let event = Owned(rd_kafka_queue_poll(queue.0, millis), rd_kafka_event_destroy);
         if event.0.is_null() {

@@ -99,16 +99,13 @@ impl Link {
     }
 
     pub(super) async fn send_all(&self, pipe: &Pipeline) -> RedisResult<Value> {
-        let count = pipe.len();
         match self {
             Self::One { .. } => {
-                let mut connection = self.one().await?;
-                let answer = connection.req_packed_commands(pipe, 0, count).await.map(Value::Array);
+                let answer = pipe.query_async(&mut self.one().await?).await;
                 self.look_at(answer).await
             }
             Self::Cluster { .. } => {
-                let mut connection = self.cluster().await?;
-                let answer = connection.req_packed_commands(pipe, 0, count).await.map(Value::Array);
+                let answer = pipe.query_async(&mut self.cluster().await?).await;
                 self.look_at(answer).await
             }
         }

@@ -3,9 +3,9 @@
 use super::RunMode;
 use super::probe::Probe;
 use crate::domain::fault::Fault;
-use crate::io::kafka::KafkaSource;
+use crate::io::kafka::{KafkaSource, TopicDesk};
 use crate::ports::Doors;
-use crate::ports::source::Source;
+use crate::ports::source::{Source, TopicLives};
 use crate::settings::{self, KafkaSettings, QueueKind, Settings, Store};
 use std::sync::Arc;
 
@@ -28,6 +28,11 @@ pub fn source(
         rows: Arc::clone(&doors.rows),
         ledger: Arc::clone(&doors.ledger),
     }))
+}
+
+/// The lives of a source's topics.
+pub fn lives(kafka: &KafkaSettings, source: &settings::Source, doors: &Doors) -> Arc<dyn TopicLives> {
+    Arc::new(TopicDesk::new(source.name.clone(), kafka.clone(), Arc::clone(&doors.rows)))
 }
 
 /// Whether the brokers answer, the topics are there, and may be read.

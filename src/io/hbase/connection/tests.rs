@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::io::hbase::pb;
-use tokio::io::{AsyncReadExt, DuplexStream, ReadHalf as Half, WriteHalf as OtherHalf, duplex, split};
+use tokio::io::{DuplexStream, ReadHalf as Half, WriteHalf as OtherHalf, duplex, split};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -30,7 +30,7 @@ fn pair() -> (Connection, Server) {
     let (ours, theirs) = duplex(1 << 16);
     let (reader, writer) = split(ours);
     let address = Address { host: "rs".into(), port: 1 };
-    let connection = Connection::over(address, FrameReader::new(reader, 1000), writer);
+    let connection = Connection::over(address, FrameReader::new(reader, 1000), writer, SECOND);
     let (reader, writer) = split(theirs);
     (connection, Server { reader: FrameReader::new(reader, 1000), writer })
 }
@@ -134,7 +134,25 @@ async fn silence_ends_by_the_clock() {
     }
     let (answer, _) = tokio::join!(ask(&connection), server.request());
     assert_eq!(answer.unwrap_err().class, Class::Timeout);
-    assert_eq!(ask(&connection).await.unwrap_err().class, Class::Lost, "nothing came since the call");
+    assert!(connection.is_dead(), "nothing came since the call");
+    assert_eq!(ask(&connection).await.unwrap_err().class, Class::Lost);
+}
+
+/// Goal: a call with little time left does not condemn the socket for others. Method: a short call beside one that is answered.
+#[tokio::test(start_paused = true)]
+async fn a_short_call_proves_nothing() {
+    let (connection, mut server) = pair();
+    let serve = async {
+        let id = server.request().await.header.call_id.unwrap();
+        server.request().await;
+        tokio::time::sleep(SECOND / 2).await;
+        server.reply(id, "here").await;
+        server
+    };
+    let short = connection.call("GetClusterId", &pb::Empty {}, [], SECOND / 4);
+    let (long, short, _server) = tokio::join!(ask(&connection), short, serve);
+    assert_eq!((long.unwrap(), short.unwrap_err().class), ("here".to_owned(), Class::Timeout));
+    assert!(!connection.is_dead());
 }
 
 /// Goal: a server that takes no bytes does not hold a caller. Method: a call larger than the pipe.
