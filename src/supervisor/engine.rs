@@ -70,6 +70,17 @@ impl Engine {
     /// Starts every actor of the node. Must be called on the system's own thread.
     pub fn start(settings: Arc<Settings>, parts: Parts, totals: Arc<Totals>, clock: fn() -> Millis) -> Self {
         let threads = Threads::start(settings.node.threads);
+        Self::start_on(threads, settings, parts, totals, clock)
+    }
+
+    /// The same on threads that are there already.
+    pub fn start_on(
+        threads: Arc<Threads>,
+        settings: Arc<Settings>,
+        parts: Parts,
+        totals: Arc<Totals>,
+        clock: fn() -> Millis,
+    ) -> Self {
         let node = &settings.node;
         let bounds = Bounds { entities_max: node.entities_max, bytes_max: node.entity_bytes_max, idle_max: node.entity_idle_max };
         let directory = EntityDirectory::new(Arc::clone(&threads), bounds);

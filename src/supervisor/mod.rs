@@ -22,6 +22,7 @@ pub mod wiring;
 pub use crate::messages::control::Drained;
 pub use drain::DRAIN_STEPS;
 pub use engine::{Engine, IdleState, Parts, SourcePart, block_on};
+pub use threads::Threads;
 
 use crate::domain::assignment::{Answer, Event, Generations};
 use crate::domain::ids::{Millis, Name, Partition};

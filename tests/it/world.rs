@@ -80,6 +80,10 @@ impl Dice {
     /// The seed is printed, so that a failure can be played again.
     pub fn new(seed: u64) -> Self {
         let _ = writeln!(std::io::stderr(), "seed {seed}");
+        Self::silent(seed)
+    }
+    /// The same where somebody else prints it.
+    pub fn silent(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
     pub fn below(&mut self, n: u64) -> u64 {

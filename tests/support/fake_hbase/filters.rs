@@ -60,7 +60,7 @@ pub fn left(filter: &pb::Filter, cells: Vec<Cell>) -> Result<Vec<Cell>, Fail> {
     }
     let skip: SkipFilter = decode(&serialized(filter))?;
     let passes = passing(&skip.filter)?;
-    Ok(if cells.iter().all(|cell| passes(cell)) { cells } else { Vec::new() })
+    Ok(if cells.iter().all(passes) { cells } else { Vec::new() })
 }
 
 type Passes = Box<dyn Fn(&Cell) -> bool>;
@@ -90,7 +90,10 @@ fn passing(filter: &pb::Filter) -> Result<Passes, Fail> {
     })
 }
 
-fn comparing(bytes: &Bytes) -> Result<Box<dyn Fn(&[u8]) -> bool>, Fail> {
+/// Whether a value compares as asked.
+type Comparison = Box<dyn Fn(&[u8]) -> bool>;
+
+fn comparing(bytes: &Bytes) -> Result<Comparison, Fail> {
     let unknown = |what: String| Fail::new("DoNotRetryIOException", format!("{what} is not known here"));
     let compare = decode::<Comparing>(bytes)?.compare;
     let wants = match compare.operator {
