@@ -1,4 +1,4 @@
-//! The row store on HBase: the contract of all row stores, and what is HBase's own.
+//! The row store on HBase: what is its own. What every row store promises runs on it in `tests/contract`.
 
 use crate::fake_hbase::FakeHbase;
 use crate::servers;
@@ -17,49 +17,8 @@ use widerow::io::hbase::types::{CheckAndMutate, Durability, RowMutations, TableN
 use widerow::ports::rows::{Horizon, RowStore, RowWrite};
 use widerow::settings::{HbaseSettings, Wal};
 
-/// The promises of every row store.
-#[path = "../contract/rows.rs"]
-mod contract;
-
-/// Where the contract runs: a fake of its own, or a table of its own on the shared server.
-mod place {
-    use super::*;
-
-    pub struct Place {
-        settings: HbaseSettings,
-        _fake: Option<FakeHbase>,
-    }
-
-    impl Place {
-        pub fn fake() -> Self {
-            let fake = FakeHbase::start(2, 7);
-            Self { settings: settings(fake.addresses(), "contract"), _fake: Some(fake) }
-        }
-        pub fn real() -> Self {
-            Self { settings: settings(real(), &fresh("contract")), _fake: None }
-        }
-        pub fn rows(&self) -> Arc<dyn RowStore> {
-            Arc::new(HbaseRowStore::open(&self.settings, schema()).unwrap())
-        }
-    }
-
-    pub fn run<T>(body: impl Future<Output = T>) -> T {
-        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(body)
-    }
-
-    macro_rules! on_both {
-        ($($body:ident),* $(,)?) => {
-            mod on_fake {
-                use crate::store::place::{Place, run};
-                $(#[test] fn $body() { run(super::$body(&Place::fake())); })*
-            }
-            mod on_server {
-                use crate::store::place::{Place, run};
-                $(#[test] fn $body() { run(super::$body(&Place::real())); })*
-            }
-        };
-    }
-    pub(crate) use on_both;
+fn run<T>(body: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(body)
 }
 
 fn real() -> Vec<String> {

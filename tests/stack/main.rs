@@ -11,6 +11,9 @@ mod kafka_sink;
 mod redis_sink;
 /// Documents in Elasticsearch: K1, K2, K7.
 mod search;
+/// The queue on Redis with asynq's own tools, under faults and under load.
+#[cfg(feature = "redis")]
+mod asynq;
 /// Starts servers; other test binaries include it too.
 mod servers;
 /// Every kind of server starts, is used for real, and keeps its data over a crash.
