@@ -3,6 +3,9 @@
 // One contract body runs in several places of this binary, each with a `place` of its own.
 #![allow(clippy::duplicate_mod)]
 
+/// The queue on Redis with asynq's own tools, under faults and under load.
+#[cfg(feature = "redis")]
+mod asynq;
 /// Jobs on Redis, delivered by a whole node.
 mod delivery;
 /// Notices on Kafka.
@@ -11,9 +14,6 @@ mod kafka_sink;
 mod redis_sink;
 /// Documents in Elasticsearch: K1, K2, K7.
 mod search;
-/// The queue on Redis with asynq's own tools, under faults and under load.
-#[cfg(feature = "redis")]
-mod asynq;
 /// Starts servers; other test binaries include it too.
 mod servers;
 /// Every kind of server starts, is used for real, and keeps its data over a crash.
