@@ -14,7 +14,7 @@ use widerow::domain::change::{Image, Value};
 use widerow::domain::ids::{Name, RowId, RowVersion, Stamp};
 use widerow::domain::row::{Part, WideRow};
 use widerow::domain::schema::VersionKind;
-use widerow::ports::rows::{RowStore, version_of};
+use widerow::ports::rows::version_of;
 use widerow::settings::Wal;
 
 /// Goal: W1 to W3. Method: writes made durable, writes after that, every server killed; what is there, and what the store says
