@@ -1,7 +1,7 @@
 //! widerow keeps search indexes, caches and services equal to a MySQL database when one document is made of rows from
 //! many tables.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod actors;
 pub mod admin;

@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         Verb::Purge(args) => cli::purge::run(args, global),
         Verb::Actors(args) => cli::actors::run(args, global),
         Verb::Partitions(args) => cli::partitions::run(args, global),
+        Verb::Epoch(args) => cli::epoch::run(args, global),
         Verb::Generate(args) => cli::generate::run(args, global),
         Verb::Demo(args) => cli::demo::run(args, global, admin),
         Verb::Completion(args) => cli::completion::run(args),
@@ -66,6 +67,7 @@ fn office(engine: &Engine, settings: &Arc<Settings>, origin: Origin) -> Office {
     Office::new(Arc::clone(settings), engine.doors.clone(), wiring::clock)
         .with_origin(Some(origin))
         .with_node(Arc::clone(&engine.skip_equal), entity)
+        .with_lives(wiring::topic_lives(settings, &engine.doors))
 }
 
 /// What the endpoint asks of a running node.

@@ -1,9 +1,11 @@
-# What the start scripts share. Sourced by stack/NAME/start, never run.
+# What the start scripts share. Sourced by stack/NAME/start and health, never run.
 #
 # The contract of a start script. From the environment: DATA (its data folder, kept between starts), LIB (where its
 # programs are kept), PORT (and further ports it names), HEAP (of a Java server). It installs nothing; jars that are
 # missing come through Maven. It starts the server in a session of its own, waits until the server truly answers, and
 # prints the pid; progress and errors go to standard error. SIGTERM stops the server, SIGKILL is a crash.
+# FETCH_ONLY=yes ends it once everything is there. stack/NAME/health, with the same environment, asks the server: exit 0
+# and a line when it is well.
 # Exit: 0 it answers, 1 it did not come up, 2 wrong use, 3 a port is taken, 4 a program is missing, 5 not to be fetched.
 # shellcheck shell=bash
 set -euo pipefail
@@ -27,7 +29,8 @@ LIB=$(cd "$LIB" && pwd)
 # Prints the path of program $1: the system's, or the one unpacked into LIB.
 program() {
     local folder
-    for folder in ${PATH//:/ } /usr/sbin "$LIB/usr/bin" "$LIB/usr/sbin"; do
+    type -P "$1" && return
+    for folder in /usr/sbin "$LIB/usr/bin" "$LIB/usr/sbin"; do
         if [ -x "$folder/$1" ]; then
             printf '%s\n' "$folder/$1"
             return
@@ -35,6 +38,14 @@ program() {
     done
     quit 4 "missing program: $1; run ./dev test, or ./dev stack up $name once"
 }
+
+# Unpacked packages bring their libraries along.
+for folder in "$LIB"/usr/lib/*-linux-gnu; do
+    [ ! -d "$folder" ] || export LD_LIBRARY_PATH="$folder${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+done
+
+# The end of a start script that is only to fetch what is missing (FETCH_ONLY=yes).
+fetched() { [ -z "${FETCH_ONLY:-}" ] || exit 0; }
 
 # Whether something listens on port $1 of this machine.
 listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
@@ -63,7 +74,7 @@ fill_once() {
         flock 9
         [ ! -e "$mark" ] || exit 0
         find "$LIB" -mindepth 1 -maxdepth 1 ! -name .lock -exec rm -rf {} +
-        "$@" || exit 1
+        "$@" >"$LIB/.fetched.log" 2>&1 || { tail -n 30 "$LIB/.fetched.log" >&2; exit 1; }
         touch "$mark"
     ) 9>"$LIB/.lock" || quit 5 "could not be fetched; is there a network, and does the package registry answer?"
 }
@@ -76,7 +87,7 @@ jars() {
         say "fetching jars through Maven, once"
     fi
     fill_once "$here/pom.xml" mvn -q -B -Dstyle.color=never -f "$here/pom.xml" dependency:copy-dependencies \
-        -DincludeScope=runtime -DoutputDirectory="$LIB" >&2
+        -DincludeScope=runtime -DoutputDirectory="$LIB"
 }
 
 # Keeps the log of the last run beside a fresh one. Prints the path.

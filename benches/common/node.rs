@@ -5,8 +5,9 @@ use super::shop::{Log, PARTITIONS, order_no};
 use futures_util::future::{BoxFuture, join_all, ready};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use widerow::domain::epoch::Epochs;
 use widerow::domain::fault::Fault;
-use widerow::domain::ids::{Epoch, Generation, Name, NextOffset, Partition, RowId, RowKey};
+use widerow::domain::ids::{Generation, Name, NextOffset, Partition, RowId, RowKey};
 use widerow::domain::record::{Delivery, Record};
 use widerow::ports::Doors;
 use widerow::ports::rows::RowStore;
@@ -32,7 +33,7 @@ impl Source for Prepared {
                 partition: record.partition,
                 start: NextOffset(0),
                 partitions: PARTITIONS as u32,
-                epoch: Epoch(0),
+                epochs: Epochs::default(),
             });
             intake.assigned("shop", partitions.collect()).await;
             join_all(self.0.into_iter().map(|records| hand_over(records, &intake))).await;

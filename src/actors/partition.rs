@@ -7,9 +7,10 @@ mod batch;
 mod picture;
 
 use crate::domain::decode::{self, BadReason, BadRecord, DecodeSettings, Decoded, Ignored, Plans};
+use crate::domain::epoch::Epochs;
 use crate::domain::fault::panic_text;
 use crate::domain::frontier::Frontier;
-use crate::domain::ids::{Epoch, Generation, Millis, NextOffset, Partition, RecordOffset};
+use crate::domain::ids::{Generation, Millis, NextOffset, Partition, RecordOffset};
 use crate::domain::record::Record;
 use crate::domain::restart::ExitReason;
 use crate::domain::retrial::Retrial;
@@ -21,11 +22,12 @@ use crate::messages::entity::RowDirectory;
 use crate::messages::intake::{SourceEnded, TakeRecords};
 use crate::messages::ticket::{TicketHome, TicketsClosed};
 use crate::ports::ledger::{DeadLetter, Kept, Ledger};
-use crate::telemetry::{DeadLettered, TableDestroyed, TopicMeters, Totals};
+use crate::telemetry::{DeadLettered, TableDestroyed, TopicMeters, Totals, late_verdicts};
 use actix::prelude::*;
 use batch::RowBatch;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -63,7 +65,8 @@ pub trait Budget: Send + Sync {
 
 /// Where partitions note how far they are; the supervisor commits from it.
 pub trait CommitBoard: Send + Sync {
-    fn note(&self, partition: Partition, next: NextOffset);
+    /// A note of another generation than the last one begun changes nothing (O3).
+    fn note(&self, partition: Partition, generation: Generation, next: NextOffset);
     fn committed(&self, partition: Partition) -> Option<NextOffset>;
 }
 
@@ -75,11 +78,13 @@ pub struct PartitionLife {
     pub reading: Generation,
     pub start: NextOffset,
     pub partitions: u32,
-    pub epoch: Epoch,
+    pub epochs: Epochs,
     pub thread: usize,
     pub restarts: u64,
     /// Kept over generations (O2).
     pub retrial: Arc<Mutex<Retrial>>,
+    /// Records without a verdict, for whoever lets the partition go.
+    pub open: Arc<AtomicUsize>,
     /// Where the actor leaves why it ends.
     pub last_words: Arc<Mutex<Option<(ExitReason, String)>>>,
 }
@@ -209,7 +214,7 @@ impl PartitionActor {
         let origin = Origin {
             partition: self.life.partition,
             partitions: self.life.partitions,
-            epoch: self.life.epoch,
+            epoch: self.life.epochs.at(record.offset),
             offset: record.offset,
             logged: record.timestamp,
         };
@@ -302,7 +307,8 @@ impl PartitionActor {
     fn settle_front(&mut self) {
         let next = self.frontier.committable();
         self.retrial(|r| r.passed(next));
-        self.setup.board.note(self.life.partition, next);
+        self.setup.board.note(self.life.partition, self.life.generation, next);
+        self.life.open.store(self.frontier.unsettled(), Ordering::Relaxed);
         self.last_progress = (self.setup.clock)();
     }
 
@@ -373,6 +379,7 @@ impl Handler<TicketsClosed> for PartitionActor {
     type Result = ();
     fn handle(&mut self, message: TicketsClosed, ctx: &mut Self::Context) {
         if message.generation != self.life.generation {
+            late_verdicts((message.settled.len() + message.failed.len()) as u64);
             return;
         }
         steps::reached(Step::TicketsClosed);

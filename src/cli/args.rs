@@ -118,6 +118,9 @@ pub enum Verb {
     Partitions(Partitions),
     /// Lanes of each line, with counts and ages.
     Lanes(Lanes),
+    /// Topics that are no longer the ones remembered (E3): what happened, and going on.
+    #[command(subcommand)]
+    Epoch(Epoch),
     /// The configuration in force, its keys, its schema.
     #[command(subcommand)]
     Config(Config),
@@ -463,6 +466,32 @@ impl From<FormatArg> for Format {
 pub struct Actors {
     /// Only actors of this kind.
     pub kind: Option<String>,
+    #[command(flatten)]
+    pub files: MaybeConfigFiles,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Epoch {
+    /// What is remembered of each topic, what the brokers say, and whether that fits.
+    Show(EpochShow),
+    /// Raise a topic's epoch, so that a topic made again, grown or truncated is read on.
+    Bump(EpochBump),
+}
+
+#[derive(Args, Debug)]
+pub struct EpochShow {
+    /// Only this topic; topics of a pattern have to be named.
+    pub topic: Option<String>,
+    #[command(flatten)]
+    pub files: MaybeConfigFiles,
+}
+
+#[derive(Args, Debug)]
+pub struct EpochBump {
+    pub topic: String,
+    /// Say what it would come to; change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
     #[command(flatten)]
     pub files: MaybeConfigFiles,
 }

@@ -107,7 +107,9 @@ pub fn ask<T>(
         Place::Stores(loaded) => {
             let settings = Arc::new(loaded.settings);
             block_on(async {
-                let office = Office::new(Arc::clone(&settings), open(&settings)?, wiring::clock);
+                let doors = open(&settings)?;
+                let lives = wiring::topic_lives(&settings, &doors);
+                let office = Office::new(Arc::clone(&settings), doors, wiring::clock).with_lives(lives);
                 Ok::<_, Exit>(offline(&office).await)
             })?
         }

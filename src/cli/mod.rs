@@ -9,6 +9,7 @@ pub mod config;
 pub mod dead_letter;
 pub mod demo;
 pub mod doc;
+pub mod epoch;
 pub mod exit;
 pub mod findings;
 mod follow;

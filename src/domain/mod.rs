@@ -1,10 +1,15 @@
 //! The pure rooms: no clock, no async, no client crate, no actors.
 
+pub mod assignment;
+pub mod backoff;
+pub mod breadcrumb;
+pub mod breaker;
 pub mod change;
 pub mod decimal;
 pub mod decode;
 pub mod document;
 pub mod entity;
+pub mod epoch;
 pub mod fault;
 pub mod frontier;
 pub mod health;
@@ -22,8 +27,9 @@ pub mod row;
 pub mod schema;
 pub mod steps;
 pub mod template;
+pub mod tide;
 pub mod version;
 pub mod write;
 
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;

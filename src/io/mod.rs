@@ -4,6 +4,8 @@
 pub mod asynq;
 #[cfg(any(feature = "elasticsearch", feature = "hbase", feature = "redis"))]
 pub mod clients;
+#[cfg(feature = "elasticsearch")]
+pub mod elasticsearch;
 pub mod embedded;
 mod feed;
 pub mod generator;

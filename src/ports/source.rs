@@ -4,8 +4,9 @@
 //! file simply waits and a broker's poll thread pauses the partition (O4). Commits name the first unsettled position (O1).
 
 use super::Answer;
+use crate::domain::epoch::{Break, Bump, Epochs, TopicMemory, TopicSeen};
 use crate::domain::fault::Fault;
-use crate::domain::ids::{Epoch, Generation, NextOffset, Partition};
+use crate::domain::ids::{Generation, Name, NextOffset, Partition};
 pub use crate::domain::record::Delivery;
 use std::sync::Arc;
 
@@ -17,7 +18,8 @@ pub struct Assigned {
     pub start: NextOffset,
     /// Partitions of the topic (C5).
     pub partitions: u32,
-    pub epoch: Epoch,
+    /// Which epoch a record has, by its offset (E4).
+    pub epochs: Epochs,
 }
 
 /// The engine's side of a source: what the source calls.
@@ -51,6 +53,29 @@ pub trait Source: Send {
     fn start(self: Box<Self>, intake: Arc<dyn Intake>) -> Result<Arc<dyn SourceControl>, Fault>;
 }
 
+/// One topic's life, as remembered in the row store and as the brokers show it (E3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicLife {
+    pub topic: Name,
+    pub memory: TopicMemory,
+    pub seen: TopicSeen,
+    /// Why it is no longer the topic that is remembered; empty for one that is.
+    pub breaks: Vec<Break>,
+}
+
+/// What a person asks about epochs. Needs no running source.
+pub trait TopicLives: Send + Sync {
+    /// The source's name in the configuration.
+    fn source(&self) -> &str;
+    /// Topics the configuration names one by one; patterns are left out.
+    fn topics(&self) -> Vec<Name>;
+    /// Whether the source reads this topic, by name or by a pattern.
+    fn may_read(&self, topic: Name) -> bool;
+    fn look(&self, topic: Name) -> Answer<'_, Result<TopicLife, Fault>>;
+    /// Raises the topic's epoch by compare-and-set, or with `dry` only says what that would come to.
+    fn bump(&self, topic: Name, dry: bool) -> Answer<'_, Result<Bump, Fault>>;
+}
+
 /// What the engine asks of a running source.
 pub trait SourceControl: Send + Sync {
     /// Keeps the first unsettled position durably. Answers when it is kept.
@@ -62,6 +87,11 @@ pub trait SourceControl: Send + Sync {
     fn pause(&self, partition: Partition);
     fn resume(&self, partition: Partition);
 
-    /// Stops reading; no delivery begins after the answer.
+    /// Stops reading; no delivery begins after the answer. Commits are still taken.
     fn stop(&self) -> Answer<'_, ()>;
+
+    /// Leaves for good, after the last commit: others may take over at once.
+    fn close(&self) -> Answer<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }

@@ -8,6 +8,7 @@ use super::shared::{Board, Routes};
 use super::threads::Threads;
 use super::watch::spawn_watched;
 use crate::actors::partition::{PartitionActor, PartitionLife, PartitionSetup};
+use crate::domain::assignment::{Event, Stage};
 use crate::domain::fault::Fault;
 use crate::domain::ids::{Generation, Millis, Partition};
 use crate::domain::retrial::Retrial;
@@ -17,6 +18,7 @@ use crate::ports::Answer;
 use crate::ports::source::{Assigned, Delivery, Intake, SourceControl};
 use crate::telemetry::{PartitionMeters, PartitionRewound, PartitionStarted};
 use actix::prelude::*;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use tokio::sync::oneshot;
 
@@ -29,23 +31,30 @@ pub struct PartitionSlot {
     /// An operator's pause outlives restarts.
     pub paused: Option<String>,
     pub meters: Option<PartitionMeters>,
+    /// Where it is in its life here (O3).
+    pub stage: Stage,
     generation: Generation,
     reading: Generation,
     retrial: Arc<Mutex<Retrial>>,
+    /// Records of the running generation without a verdict.
+    pub open: Arc<AtomicUsize>,
 }
 
 impl PartitionSlot {
-    pub fn new(source: usize, assigned: Assigned, thread: usize, now: Millis) -> Self {
+    /// `last` is the generation an earlier stay here ended with.
+    pub fn new(source: usize, assigned: Assigned, thread: usize, now: Millis, last: Generation) -> Self {
         Self {
             source,
-            care: Care::new(ActorId::Partition(assigned.partition), thread, PARTITION_POLICY, now),
+            care: Care::new(ActorId::Partition(assigned.partition), thread, PARTITION_POLICY, now).after(last.0),
             assigned,
             address: None,
             paused: None,
             meters: None,
-            generation: Generation(0),
+            stage: Stage::default(),
+            generation: last,
             reading: Generation(0),
             retrial: Arc::default(),
+            open: Arc::default(),
         }
     }
 
@@ -54,6 +63,7 @@ impl PartitionSlot {
     pub fn start(&mut self, hall: &Hall, setup: Arc<PartitionSetup>, control: Option<&Arc<dyn SourceControl>>) {
         let partition = self.assigned.partition;
         self.generation = self.generation.next();
+        self.stage = self.stage.after(Event::Started).0;
         let start = hall.board.settled(partition).unwrap_or(self.assigned.start);
         if control.is_some() {
             self.reading = self.reading.next();
@@ -61,6 +71,7 @@ impl PartitionSlot {
         } else {
             PartitionStarted { partition, generation: self.generation, start }.emit();
         }
+        hall.board.give_to(partition, self.generation);
         let life = self.care.begin(hall.now());
         let settings = PartitionLife {
             partition,
@@ -68,10 +79,11 @@ impl PartitionSlot {
             reading: self.reading,
             start,
             partitions: self.assigned.partitions,
-            epoch: self.assigned.epoch,
+            epochs: self.assigned.epochs.clone(),
             thread: self.care.thread,
             restarts: self.care.restarts(),
             retrial: Arc::clone(&self.retrial),
+            open: Arc::clone(&self.open),
             last_words: Arc::clone(&self.care.last_words),
         };
         let address = spawn_watched(
@@ -90,6 +102,10 @@ impl PartitionSlot {
         if let Some(control) = control {
             self.reading = control.rewind(partition, start).max(self.reading);
         }
+    }
+
+    pub fn generation(&self) -> Generation {
+        self.generation
     }
 
     /// An operator wants a fresh try: what was counted against records is forgiven.

@@ -22,6 +22,8 @@ pub struct Care {
     /// An operator asked for this end: it is followed by a start.
     pub restart_asked: bool,
     policy: Policy,
+    /// Lives of an earlier stay here.
+    before: u64,
     /// This life's end was decided on; what else is said of it changes nothing.
     over: bool,
 }
@@ -47,8 +49,14 @@ impl Care {
             last_words: LastWords::default(),
             restart_asked: false,
             policy,
+            before: 0,
             over: false,
         }
+    }
+
+    /// Lives go on counting from an earlier stay's: what is still said of that one is late.
+    pub fn after(self, lives: u64) -> Self {
+        Self { life: lives, before: lives, ..self }
     }
 
     /// A new life begins; its number.
@@ -69,7 +77,7 @@ impl Care {
     }
 
     pub fn restarts(&self) -> u64 {
-        self.life.saturating_sub(1)
+        self.life.saturating_sub(self.before + 1)
     }
 
     /// Takes note of an end and says what follows; `None` for a word of an old life, and for a second word of this one: who

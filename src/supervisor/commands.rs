@@ -112,7 +112,7 @@ impl Supervisor {
             partition: record.partition,
             // Not assigned here: as many as may be, so that C5 takes the careful way.
             partitions: assigned.map_or(u32::MAX, |a| a.partitions),
-            epoch: assigned.map_or(Epoch::default(), |a| a.epoch),
+            epoch: assigned.map_or(Epoch::default(), |a| a.epochs.at(record.offset)),
             offset: record.offset,
             logged: record.timestamp,
         };

@@ -1,11 +1,10 @@
 //! The ordered end of a node (4.4), as data: who feeds closes first, a deadline per step, progress shown.
 
-use super::{Supervisor, commit};
+use super::Supervisor;
 use crate::messages::control::{ActorId, Drain, DrainAll, Drained};
 use crate::messages::observe::Observation;
 use actix::prelude::*;
 use futures_util::future::join_all;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// One step of the drain.
@@ -20,17 +19,20 @@ pub enum DrainStep {
     /// Offerers have nothing in flight.
     JobsAccepted,
     Commit,
+    /// Sources leave their groups: others may take over.
+    Leave,
     /// Running jobs finish or go back.
     SinksFinish,
 }
 
 /// The steps in order, each with its share of the drain's deadline in hundredths.
-pub const DRAIN_STEPS: [(DrainStep, &str, u32); 6] = [
+pub const DRAIN_STEPS: [(DrainStep, &str, u32); 7] = [
     (DrainStep::StopReading, "stop reading", 10),
     (DrainStep::PartitionsEmpty, "partitions empty", 35),
     (DrainStep::WritersEmpty, "writers empty", 10),
     (DrainStep::JobsAccepted, "jobs accepted", 10),
-    (DrainStep::Commit, "commit", 15),
+    (DrainStep::Commit, "commit", 10),
+    (DrainStep::Leave, "leave", 5),
     (DrainStep::SinksFinish, "sinks finish", 20),
 ];
 
@@ -38,7 +40,7 @@ pub const DRAIN_STEPS: [(DrainStep, &str, u32); 6] = [
 type Step = std::pin::Pin<Box<dyn Future<Output = u64>>>;
 
 impl Supervisor {
-    fn step(&self, step: DrainStep) -> Step {
+    fn step(&mut self, step: DrainStep) -> Step {
         match step {
             DrainStep::StopReading => {
                 let controls: Vec<_> = self.sources.iter().filter_map(|s| s.control.clone()).collect();
@@ -56,6 +58,13 @@ impl Supervisor {
             DrainStep::WritersEmpty => self.drain_crew(|id| matches!(id, ActorId::Writer(_))),
             DrainStep::JobsAccepted => self.drain_crew(|id| matches!(id, ActorId::Offerer(_))),
             DrainStep::Commit => Box::pin(self.commit_all()),
+            DrainStep::Leave => {
+                let controls: Vec<_> = self.sources.iter().filter_map(|s| s.control.clone()).collect();
+                Box::pin(async move {
+                    join_all(controls.iter().map(|control| control.close())).await;
+                    0
+                })
+            }
             DrainStep::SinksFinish => self.drain_crew(|id| matches!(id, ActorId::Sink { .. })),
         }
     }
@@ -66,13 +75,14 @@ impl Supervisor {
         Box::pin(async move { join_all(drains).await.into_iter().flatten().sum() })
     }
 
-    fn commit_all(&self) -> impl Future<Output = u64> + use<> {
-        let committing = commit(self.owed(), Arc::clone(&self.stores.rows), Arc::clone(&self.hall.board));
+    fn commit_all(&mut self) -> impl Future<Output = u64> + use<> {
+        let owed = self.owed(None);
+        let committing = self.committing(owed);
         async move { committing.await as u64 }
     }
 
     /// Runs the steps from `next` on, one after the other.
-    fn drain_from(&self, next: usize, mut drained: Drained) -> ResponseActFuture<Self, Drained> {
+    fn drain_from(&mut self, next: usize, mut drained: Drained) -> ResponseActFuture<Self, Drained> {
         let Some((step, name, share)) = DRAIN_STEPS.get(next).copied() else {
             return Box::pin(actix::fut::ready(drained));
         };
@@ -129,7 +139,8 @@ mod tests {
         assert!(place(DrainStep::StopReading) < place(DrainStep::PartitionsEmpty));
         assert!(place(DrainStep::PartitionsEmpty) < place(DrainStep::JobsAccepted));
         assert!(place(DrainStep::JobsAccepted) < place(DrainStep::Commit), "J5: jobs are accepted before the commit");
-        assert!(place(DrainStep::Commit) < place(DrainStep::SinksFinish));
+        assert!(place(DrainStep::Commit) < place(DrainStep::Leave), "O3: who leaves has committed");
+        assert!(place(DrainStep::Leave) < place(DrainStep::SinksFinish));
         assert_eq!(DRAIN_STEPS.iter().map(|(.., share)| share).sum::<u32>(), 100);
     }
 }

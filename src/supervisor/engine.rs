@@ -5,11 +5,12 @@ use super::crew::{CrewSlot, Role, Stores};
 use super::directory::{Bounds, EntityDirectory};
 use super::shared::{Board, ByteBudget, Routes};
 use super::threads::Threads;
-use super::{SourceSlot, Supervisor};
+use super::{Pace, SourceSlot, Supervisor};
 use crate::actors::delivery::Policy;
 use crate::actors::entity::EntitySetup;
 use crate::actors::partition::PartitionSetup;
-use crate::actors::sink::SinkSetup;
+use crate::actors::sink::{LineBreaker, SinkSetup};
+use crate::domain::assignment::Generations;
 use crate::domain::decode::DecodeSettings;
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::health::ActorState;
@@ -29,6 +30,7 @@ use actix::prelude::*;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 /// The doors a node runs on.
 pub struct Parts {
@@ -115,6 +117,7 @@ impl Engine {
             ledger,
             sources,
             partitions: BTreeMap::new(),
+            generations: Generations::default(),
             crew,
             directory: its_directory,
             budget,
@@ -122,6 +125,8 @@ impl Engine {
             started,
             draining: false,
             committing: false,
+            commit_after: Millis(0),
+            losses: 0,
             tending: false,
             ticks: 0,
             next_thread: 0,
@@ -221,6 +226,17 @@ fn gone(error: MailboxError) -> Fault {
     Fault::new(FaultKind::Unreachable, "supervisor", error)
 }
 
+/// A group waits for who leaves no longer than for who is silent; most of that is ours to drain.
+fn pace(kind: &settings::SourceKind, drain_deadline: Duration) -> Pace {
+    match kind {
+        settings::SourceKind::Kafka(kafka) => {
+            let revoke_deadline = drain_deadline.min(kafka.session_timeout.mul_f64(0.7));
+            Pace { commit_every: kafka.commit_every, revoke_deadline }
+        }
+        _ => Pace { commit_every: Duration::ZERO, revoke_deadline: drain_deadline },
+    }
+}
+
 /// What every actor's setup is made from.
 struct Common<'a> {
     settings: &'a Settings,
@@ -253,8 +269,16 @@ impl Common<'_> {
             totals: Arc::clone(self.totals),
             clock: self.clock,
         };
-        let name = source.name;
-        SourceSlot { name, setup: Arc::new(setup), source: Some(part.source), control: None, told: false, failed: None }
+        SourceSlot {
+            pace: pace(&source.kind, self.settings.node.drain_deadline),
+            name: source.name,
+            setup: Arc::new(setup),
+            source: Some(part.source),
+            control: None,
+            committed: Millis::default(),
+            told: false,
+            failed: None,
+        }
     }
 
     /// A writer and an offerer per thread, and the entity setups that point to them.
@@ -312,6 +336,7 @@ impl Common<'_> {
             },
             lease: queue.lease,
             skip_equal: skip_equal.get(&line.line.name).cloned().unwrap_or_default(),
+            breaker: LineBreaker::default(),
             meters: stores.line_meters.get(&line.line.name)?.clone(),
             store_meters: stores.store_meters.clone(),
             clock: self.clock,

@@ -2,14 +2,16 @@
 
 use super::assignment::{IntakeDoor, PartitionSlot, PartitionsAssigned, PartitionsRevoked, SourceFailed};
 use super::crew::{CrewSlot, Handle};
-use super::{Supervisor, TICK, commit};
+use super::{Supervisor, TICK};
+use crate::actors::partition::CommitBoard;
+use crate::domain::assignment::{Answer, Event};
 use crate::domain::health::{ActorKind, ActorState};
 use crate::domain::ids::Partition;
 use crate::domain::restart::ExitReason;
 use crate::messages::control::{ActorExited, ActorId, Drain, EntityCounts, ExitSeen, LookAround, PausePartition, Picture, Stop};
 use crate::messages::observe::{Observation, Observe};
 use crate::ports::source::Intake;
-use crate::telemetry::{ActorMeters, LaneMeters, PartitionMeters};
+use crate::telemetry::{ActorMeters, LaneMeters, PartitionMeters, PartitionReleased};
 use actix::prelude::*;
 use futures_util::future::join_all;
 use std::sync::Arc;
@@ -51,6 +53,7 @@ impl Supervisor {
         if self.draining {
             return;
         }
+        self.hear_losses();
         self.commit(ctx);
         for place in self.hall.threads.silent(self.settings.node.silence_max) {
             self.replace_thread(place, ctx);
@@ -299,7 +302,7 @@ impl Handler<PartitionsAssigned> for Supervisor {
             self.hall.board.begin(partition, start);
             let thread = self.next_thread % self.hall.threads.count();
             self.next_thread += 1;
-            let mut slot = PartitionSlot::new(source, assigned, thread, self.hall.now());
+            let mut slot = PartitionSlot::new(source, assigned, thread, self.hall.now(), self.generations.of(partition));
             // Behind where the source begins (J11): it must be told.
             let control = self.sources[source].control.as_ref().filter(|_| start < slot.assigned.start);
             slot.start(&self.hall, Arc::clone(&self.sources[source].setup), control);
@@ -313,31 +316,57 @@ impl Handler<PartitionsAssigned> for Supervisor {
 impl Handler<PartitionsRevoked> for Supervisor {
     type Result = ();
     fn handle(&mut self, message: PartitionsRevoked, ctx: &mut Self::Context) {
-        let leaving = message.partitions;
-        let drains: Vec<_> =
-            leaving.iter().filter_map(|p| self.partitions.get(p)?.address.clone()).map(|address| address.send(Drain)).collect();
-        let deadline = self.settings.node.drain_deadline;
+        let PartitionsRevoked { partitions: leaving, done } = message;
+        let mut deadline = self.settings.node.drain_deadline;
+        let mut drains = Vec::new();
+        for partition in &leaving {
+            let Some(slot) = self.partitions.get_mut(partition) else { continue };
+            let (stage, answer) = slot.stage.after(Event::Revoked);
+            slot.stage = stage;
+            deadline = deadline.min(self.sources[slot.source].pace.revoke_deadline);
+            if answer == Answer::Drain {
+                drains.extend(slot.address.as_ref().map(|address| address.send(Drain)));
+            }
+        }
         let draining = async move { tokio::time::timeout(deadline, join_all(drains)).await.is_ok() };
-        let done = message.done;
         let left = draining.into_actor(self).then(move |_, act, _| {
-            let owed = act.owed().into_iter().map(|(control, mut positions)| {
+            let owed = act.owed(None).into_iter().map(|(control, mut positions)| {
                 positions.retain(|(p, _)| leaving.contains(p));
                 (control, positions)
             });
-            let committing = commit(owed.collect(), Arc::clone(&act.stores.rows), Arc::clone(&act.hall.board));
+            let committing = act.committing(owed.collect());
+            // A coordinator that does not answer must not keep the group waiting: the records are read again.
+            let committing = async move { tokio::time::timeout(deadline, committing).await.is_ok() };
             committing.into_actor(act).map(move |_, act, _| {
-                for partition in leaving {
-                    act.stop_actor(&ActorId::Partition(partition));
-                    act.hall.routes.clear(partition);
-                    act.hall.board.forget(partition);
-                    act.partitions.remove(&partition);
-                }
+                leaving.into_iter().for_each(|partition| act.release(partition));
                 act.directory.forget_all();
                 // A dropped answer means that the source is gone already.
                 let _ = done.send(());
             })
         });
         ctx.spawn(left);
+    }
+}
+
+impl Supervisor {
+    /// O3: from here on nothing that is said of the partition commits anything.
+    fn release(&mut self, partition: Partition) {
+        self.stop_actor(&ActorId::Partition(partition));
+        let Some(slot) = self.partitions.get_mut(&partition) else { return };
+        let (stage, answer) = slot.stage.after(Event::Left);
+        slot.stage = stage;
+        if answer != Answer::Forget {
+            return;
+        }
+        let generation = slot.generation();
+        let unsettled = slot.open.load(std::sync::atomic::Ordering::Relaxed);
+        let committed = self.hall.board.committed(partition).unwrap_or(slot.assigned.start);
+        PartitionReleased { partition, committed, unsettled }.emit();
+        self.generations.keep(partition, generation);
+        self.unmark(partition);
+        self.hall.routes.clear(partition);
+        self.hall.board.forget(partition);
+        self.partitions.remove(&partition);
     }
 }
 

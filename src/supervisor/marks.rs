@@ -4,7 +4,6 @@ use super::Supervisor;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{Millis, Name, NextOffset, Partition};
 use crate::domain::mark::{Lives, Positions, Samples};
-use crate::messages::control::ActorId;
 use crate::ports::ledger::Ledger;
 use crate::ports::queue::JobQueue;
 use actix::prelude::*;
@@ -55,6 +54,11 @@ impl Supervisor {
         let mark = self.marks.mark.get(&partition).copied().unwrap_or(NextOffset(0)).min(committed);
         tracing::error!(%partition, from = mark.0, to = committed.0, "queue lost its jobs, records are read again");
         mark
+    }
+
+    /// A partition that left goes back over no loss; its next owner does.
+    pub(super) fn unmark(&mut self, partition: Partition) {
+        self.marks.lives.left(partition);
     }
 
     /// Every few seconds: hear the queue's life, take a sample, move the mark.
@@ -120,16 +124,12 @@ impl Supervisor {
 
     /// The queue lost its content while this node lives: every partition reads again from the mark.
     fn go_back(&mut self, committed: &Positions) {
-        for (partition, stood) in committed {
-            let mark = self.marks.mark.get(partition).copied().unwrap_or(NextOffset(0)).min(*stood);
-            tracing::error!(%partition, from = mark.0, to = stood.0, "queue lost its jobs, records are read again");
-            self.hall.board.begin(*partition, mark);
-            let id = ActorId::Partition(*partition);
-            if let Some(care) = self.care_of(&id) {
-                care.restart_asked = true;
-            }
-            self.stop_actor(&id);
-        }
+        let mark = |(partition, stood): (&Partition, &NextOffset)| {
+            let mark = self.marks.mark.get(partition).copied().unwrap_or(NextOffset(0));
+            (*partition, mark.min(*stood))
+        };
+        let from: Positions = committed.iter().map(mark).collect();
+        self.read_again(&from, "the queue lost its jobs");
     }
 }
 

@@ -9,6 +9,7 @@ mod commands;
 mod crew;
 pub mod directory;
 mod drain;
+mod durability;
 pub mod engine;
 mod handlers;
 mod marks;
@@ -22,7 +23,8 @@ pub use crate::messages::control::Drained;
 pub use drain::DRAIN_STEPS;
 pub use engine::{Engine, IdleState, Parts, SourcePart, block_on};
 
-use crate::domain::ids::{Millis, Name, NextOffset, Partition};
+use crate::domain::assignment::{Answer, Event, Generations};
+use crate::domain::ids::{Millis, Name, Partition};
 use crate::messages::control::{ActorExited, ActorId};
 use crate::ports::ledger::Ledger;
 use crate::ports::source::{Source, SourceControl};
@@ -32,7 +34,7 @@ use actix::prelude::*;
 use assignment::{Hall, PartitionSlot};
 use crew::{CrewSlot, Stores};
 use directory::EntityDirectory;
-use shared::{Board, ByteBudget};
+use shared::ByteBudget;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,18 +44,25 @@ const TICK: Duration = Duration::from_millis(250);
 /// Between two tries to read what earlier processes noted.
 const BEGIN_AGAIN: Duration = Duration::from_secs(1);
 
-/// Positions to commit with the source that keeps them.
-type Owed = (Arc<dyn SourceControl>, Vec<(Partition, NextOffset)>);
-
 /// One configured source.
 struct SourceSlot {
     name: String,
     setup: Arc<crate::actors::partition::PartitionSetup>,
     source: Option<Box<dyn Source>>,
     control: Option<Arc<dyn SourceControl>>,
+    /// Positions are committed this often, and a drain for the group's sake takes this long at most.
+    pace: Pace,
+    committed: Millis,
     /// It has told its partitions.
     told: bool,
     failed: Option<String>,
+}
+
+/// What a source's kind asks of the engine's timing.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    commit_every: Duration,
+    revoke_deadline: Duration,
 }
 
 /// The root actor.
@@ -64,6 +73,8 @@ pub struct Supervisor {
     ledger: Arc<dyn Ledger>,
     sources: Vec<SourceSlot>,
     partitions: BTreeMap<Partition, PartitionSlot>,
+    /// What partitions that left had, so that they go on counting when they come back.
+    generations: Generations,
     crew: Vec<CrewSlot>,
     directory: Arc<EntityDirectory>,
     budget: Arc<ByteBudget>,
@@ -71,6 +82,10 @@ pub struct Supervisor {
     started: Millis,
     draining: bool,
     committing: bool,
+    /// No commit before then: making rows durable may be dear.
+    commit_after: Millis,
+    /// W3: losses of the row store that were gone back for.
+    losses: u64,
     tending: bool,
     ticks: u64,
     next_thread: usize,
@@ -89,6 +104,11 @@ impl Supervisor {
             self.hall.routes.clear(partition);
             if let Some(slot) = self.partitions.get_mut(&partition) {
                 slot.address = None;
+                let (stage, answer) = slot.stage.after(Event::Ended);
+                slot.stage = stage;
+                if answer != Answer::MayRestart {
+                    return;
+                }
             }
         }
         if let Action::Restart { after } = action {
@@ -110,7 +130,8 @@ impl Supervisor {
         }
         match id {
             ActorId::Partition(partition) => {
-                let Some(slot) = self.partitions.get_mut(partition) else { return };
+                let slot = self.partitions.get_mut(partition).filter(|slot| slot.stage.may_start());
+                let Some(slot) = slot else { return };
                 let source = &self.sources[slot.source];
                 slot.start(&self.hall, Arc::clone(&source.setup), source.control.as_ref());
             }
@@ -120,37 +141,6 @@ impl Supervisor {
                 }
             }
         }
-    }
-
-    /// O1 behind W2: what is settled is made durable, then committed. One commit is under way at a time.
-    fn commit(&mut self, ctx: &mut Context<Self>) {
-        if self.committing {
-            return;
-        }
-        let owed = self.owed();
-        if owed.is_empty() {
-            return;
-        }
-        self.committing = true;
-        let committing = commit(owed, Arc::clone(&self.stores.rows), Arc::clone(&self.hall.board));
-        ctx.spawn(committing.into_actor(self).map(|left, act, _| {
-            act.committing = false;
-            if left > 0 {
-                tracing::warn!(partitions = left, "positions not committed, trying again");
-            }
-        }));
-    }
-
-    /// Positions to commit, by the source that keeps them.
-    fn owed(&self) -> Vec<Owed> {
-        let mut by_source: Vec<Vec<(Partition, NextOffset)>> = vec![Vec::new(); self.sources.len()];
-        for (partition, next) in self.hall.board.owed() {
-            if let Some(slot) = self.partitions.get(&partition) {
-                by_source[slot.source].push((partition, next));
-            }
-        }
-        let owing = self.sources.iter().zip(by_source).filter(|(_, positions)| !positions.is_empty());
-        owing.filter_map(|(source, positions)| Some((Arc::clone(source.control.as_ref()?), positions))).collect()
     }
 
     /// J11: what earlier processes noted is read before any source starts; a queue that does not answer is waited for.
@@ -183,29 +173,6 @@ impl Supervisor {
             }
         }));
     }
-}
-
-/// Commits by source; the number of partitions that could not be.
-async fn commit(owed: Vec<Owed>, rows: Arc<dyn crate::ports::rows::RowStore>, board: Arc<Board>) -> usize {
-    let all = owed.iter().map(|(_, positions)| positions.len()).sum();
-    if let Err(fault) = rows.make_durable().await {
-        tracing::warn!(%fault, "rows cannot be made durable, positions wait");
-        return all;
-    }
-    let mut left = 0;
-    for (control, positions) in owed {
-        match control.commit(positions.clone()).await {
-            Ok(()) => {
-                board.mark_committed(&positions);
-                crate::domain::steps::reached(crate::domain::steps::Step::PositionCommitted);
-            }
-            Err(fault) => {
-                tracing::warn!(%fault, "commit failed");
-                left += positions.len();
-            }
-        }
-    }
-    left
 }
 
 impl Actor for Supervisor {

@@ -1,9 +1,10 @@
 //! What the supervisor and the actors' threads share: the board of positions, the byte budget, the routes to partitions.
 
 use crate::actors::partition::{Budget, CommitBoard};
-use crate::domain::ids::{NextOffset, Partition};
+use crate::domain::ids::{Generation, NextOffset, Partition};
 use crate::domain::mark::Positions;
 use crate::messages::intake::{SourceEnded, TakeRecords};
+use crate::telemetry::late_verdicts;
 use actix::prelude::*;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -43,15 +44,22 @@ pub struct Board(Mutex<HashMap<Partition, Place>>);
 
 #[derive(Clone, Copy, Debug)]
 struct Place {
+    generation: Generation,
     settled: NextOffset,
     committed: NextOffset,
 }
 
 impl Board {
-    /// A partition begins here; nothing before is owed.
+    /// A partition begins here; nothing before is owed. Nobody may note anything until [`Self::give_to`].
     pub fn begin(&self, partition: Partition, start: NextOffset) {
         let mut places = self.0.lock().unwrap_or_else(|e| e.into_inner());
-        places.insert(partition, Place { settled: start, committed: start });
+        places.insert(partition, Place { generation: Generation::default(), settled: start, committed: start });
+    }
+    /// From here on only this generation's notes count.
+    pub fn give_to(&self, partition: Partition, generation: Generation) {
+        if let Some(place) = self.0.lock().unwrap_or_else(|e| e.into_inner()).get_mut(&partition) {
+            place.generation = generation;
+        }
     }
     /// O3: what an old generation says from now on commits nothing.
     pub fn forget(&self, partition: Partition) {
@@ -82,9 +90,10 @@ impl Board {
 }
 
 impl CommitBoard for Board {
-    fn note(&self, partition: Partition, next: NextOffset) {
-        if let Some(place) = self.0.lock().unwrap_or_else(|e| e.into_inner()).get_mut(&partition) {
-            place.settled = place.settled.max(next);
+    fn note(&self, partition: Partition, generation: Generation, next: NextOffset) {
+        match self.0.lock().unwrap_or_else(|e| e.into_inner()).get_mut(&partition) {
+            Some(place) if place.generation == generation => place.settled = place.settled.max(next),
+            _ => late_verdicts(1),
         }
     }
     fn committed(&self, partition: Partition) -> Option<NextOffset> {
@@ -122,19 +131,25 @@ mod tests {
     use super::*;
     use crate::domain::ids::Name;
 
-    /// Goal: O3, nothing is committed for a partition that left. Method: a late note after the partition was forgotten.
+    /// Goal: O3, nothing is committed for a partition that left, nor by an earlier generation of one that came back.
+    /// Method: late notes.
     #[test]
-    fn a_forgotten_partition_owes_no_commit() {
+    fn a_verdict_of_an_old_generation_commits_nothing() {
         let partition = Partition { topic: Name::of("t"), number: 0 };
         let board = Board::default();
         board.begin(partition, NextOffset(5));
+        board.give_to(partition, Generation(1));
         assert_eq!(board.owed(), []);
-        board.note(partition, NextOffset(9));
+        board.note(partition, Generation(1), NextOffset(9));
         assert_eq!(board.owed(), [(partition, NextOffset(9))]);
         board.mark_committed(&[(partition, NextOffset(7))]);
         assert_eq!(board.committed(partition), Some(NextOffset(7)));
         board.forget(partition);
-        board.note(partition, NextOffset(12));
+        board.note(partition, Generation(1), NextOffset(12));
         assert_eq!(board.owed(), []);
+        board.begin(partition, NextOffset(0));
+        board.give_to(partition, Generation(2));
+        board.note(partition, Generation(1), NextOffset(12));
+        assert_eq!(board.owed(), [], "the topic may have been made again meanwhile");
     }
 }

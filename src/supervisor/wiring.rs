@@ -32,7 +32,7 @@ use crate::ports::Doors;
 use crate::ports::queue::JobQueue;
 use crate::ports::rows::RowStore;
 use crate::ports::sink::Sink;
-use crate::ports::source::Source;
+use crate::ports::source::{Source, TopicLives};
 use crate::settings::{self, LineSettings, QueueKind, Settings, SinkKind, SourceKind, Store};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -122,9 +122,23 @@ pub fn parts_unread(settings: &Settings, doors: Doors) -> Parts {
     Parts { doors, sources: settings.sources.iter().map(unread).collect() }
 }
 
+/// Sources whose topics have lives (E3), for people's questions.
+pub fn topic_lives(settings: &Settings, doors: &Doors) -> Vec<Arc<dyn TopicLives>> {
+    settings
+        .sources
+        .iter()
+        .filter_map(|source| match &source.kind {
+            #[cfg(feature = "kafka")]
+            SourceKind::Kafka(kafka) => Some(kafka::lives(kafka, source, doors)),
+            _ => None,
+        })
+        .collect()
+}
+
 /// Whether a node has ever run on the stores of these settings.
 pub fn has_run(settings: &Settings) -> bool {
-    EmbeddedStore::exists(&settings.node.data_dir)
+    // Rows elsewhere may have been written from any machine.
+    settings.store != Store::Embedded || EmbeddedStore::exists(&settings.node.data_dir)
 }
 
 /// Removes what earlier runs left in the stores of these settings.

@@ -58,6 +58,22 @@ pub fn owe_check(reason: OwedFor) {
     metrics::counter!(CHECKS_OWED, "reason" => reason.label()).increment(1);
 }
 
+/// E3: the log no longer holds records that nobody here has read; a check of what they changed is owed.
+#[derive(Debug)]
+pub struct GapFound {
+    pub partition: Partition,
+    pub from: NextOffset,
+    /// Where the log begins now.
+    pub to: NextOffset,
+}
+impl GapFound {
+    pub fn emit(&self) {
+        owe_check(OwedFor::Gap);
+        let (partition, from, to) = (self.partition, self.from.0, self.to.0);
+        error!(%partition, from, to, "records left the log unread, reading goes on where it begins");
+    }
+}
+
 /// A partition came to this process.
 #[derive(Debug)]
 pub struct PartitionStarted {
@@ -82,6 +98,7 @@ pub struct PartitionReleased {
 impl PartitionReleased {
     pub fn emit(&self) {
         let (partition, committed, unsettled) = (self.partition, self.committed.0, self.unsettled);
+        metrics::counter!(TICKETS_LOST).increment(unsettled as u64);
         if unsettled == 0 {
             info!(%partition, committed, "partition released");
         } else {
@@ -102,6 +119,11 @@ impl PartitionStopped<'_> {
         let (partition, position, kind) = (self.partition, self.position.0, self.fault.kind.label());
         error!(%partition, position, kind, fault = %self.fault, "partition stopped");
     }
+}
+
+/// O3: verdicts of an earlier generation; counted, and nothing else.
+pub fn late_verdicts(verdicts: u64) {
+    metrics::counter!(VERDICTS_LATE).increment(verdicts);
 }
 
 /// O2: a partition goes on from its frontier under a new generation.

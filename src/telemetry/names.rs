@@ -38,6 +38,8 @@ metrics! {
     DEAD_LETTERS = Counter "widerow_dead_letters_total" ["reason"] "Log positions whose record could not be used.";
     MOVES_UNSEEN = Counter "widerow_moves_unseen_total" [] "Old halves of key changes that could not be compared with their row.";
     CHECKS_OWED = Counter "widerow_checks_owed_total" ["reason"] "Promises to compare an entity or a table with the database.";
+    VERDICTS_LATE = Counter "widerow_verdicts_late_total" [] "Verdicts of an earlier generation of a partition; they commit nothing.";
+    TICKETS_LOST = Counter "widerow_tickets_lost_total" [] "Records without a verdict when their partition left; its next owner reads them again.";
     SOURCE_LAG_RECORDS = Gauge "widerow_source_lag_records" ["topic", "partition"] "Records between the read position and the end of the log.";
     SOURCE_LAG_SECONDS = Gauge "widerow_source_lag_seconds" ["topic", "partition"] "Age of the newest record read.";
     STAGE_DELAY = Histogram "widerow_stage_delay_seconds" ["line", "stage"] "Time a change spent in one stage of its way.";
@@ -50,6 +52,7 @@ metrics! {
     JOB_OLDEST = Gauge "widerow_job_oldest_seconds" ["line", "lane"] "Age of the oldest job that waits in a lane.";
     SINK_DOCUMENTS = Counter "widerow_sink_documents_total" ["line", "outcome"] "Documents, by what the sink answered.";
     SINK_REQUEST = Histogram "widerow_sink_request_seconds" ["line"] "Time of one request to a sink.";
+    SINK_BREAKER_OPEN = Gauge "widerow_sink_breaker_open" ["line"] "1 while a line takes no jobs because its sink, store or queue does not answer.";
     AMBIGUOUS_COLUMNS = Counter "widerow_ambiguous_columns_total" ["line"] "Document fields that found several living rows of a one-to-one table.";
     ACTOR_STATE = Gauge "widerow_actor_state" ["kind", "state"] "Actors of a kind in a state.";
     ACTOR_MAILBOX_DEPTH = Gauge "widerow_actor_mailbox_depth" ["kind"] "Messages waiting in the mailboxes of a kind.";

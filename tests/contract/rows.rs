@@ -1,6 +1,6 @@
 //! What every row store promises (2.2, 2.4, 2.6).
 
-use crate::place::{Place, on_both, run};
+use super::place::{Place, on_both, run};
 use proptest::prelude::*;
 use widerow::domain::change::{Image, Value};
 use widerow::domain::fault::FaultKind;
@@ -280,7 +280,7 @@ async fn values_beside_the_rows_are_compared_and_set(place: &Place) {
     assert_eq!(won.into_iter().filter(|w| *w == Ok(true)).count(), 1);
 }
 
-/// Goal: the count by kind. Method: new rows, rows written again, two kinds.
+/// Goal: the count by kind, where a store has one. Method: new rows, rows written again, two kinds.
 async fn rows_are_counted_by_kind(place: &Place) {
     let store = place.rows();
     for round in 1..=2 {
@@ -289,9 +289,8 @@ async fn rows_are_counted_by_kind(place: &Place) {
         }
     }
     write(&*store, &row("sku", "1"), [change("sku", "", 1, &[("id", None)])]).await;
-    assert_eq!(store.approximate_rows(Name::of("order")), Some(5));
-    assert_eq!(store.approximate_rows(Name::of("sku")), Some(1));
-    assert_eq!(store.approximate_rows(Name::of("none")), Some(0));
+    let counts = ["order", "sku", "none"].map(|kind| store.approximate_rows(Name::of(kind)));
+    assert!(counts == [Some(5), Some(1), Some(0)] || counts == [None; 3], "{counts:?}");
 }
 
 /// Goal: no merge is lost between writers. Method: four threads with runtimes of their own raise two rows' counters, in

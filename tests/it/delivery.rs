@@ -1,15 +1,15 @@
 //! Goal: the sink ends with the row's last content, however jobs, runs and lost answers fall (J2, J3, K1, K5; 2.12 cases 8, 9).
 //!
-//! Method: the test feeds one record at a time into a node on memory parts and holds the sink's writes behind a gate, so
-//! that every interleaving is played on purpose.
+//! Method: the test feeds one record at a time into a node and holds the sink's writes behind a gate, so that every
+//! interleaving is played on purpose; on each queue there is.
 
-use crate::world::{Feed, SHOP, World, ended, look, run, until};
+use super::queues::{Make, on_queues};
+use super::world::{Feed, SHOP, World, ended, look, run, until};
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 use widerow::domain::fault::{Fault, FaultKind};
 use widerow::domain::ids::Name;
 use widerow::io::memory::Call;
-use widerow::ports::queue::JobQueue;
 use widerow::supervisor::{Engine, IdleState};
 use widerow::telemetry::{DocumentOutcome, JobOutcome};
 
@@ -20,7 +20,7 @@ fn order(status: u64, hidden: u64) -> Value {
 
 /// Waiting and running jobs of the line.
 async fn jobs(world: &World) -> (u64, u64) {
-    let lanes = world.queue.counts(Name::of("orders")).await.unwrap();
+    let lanes = world.jobs.counts(Name::of("orders")).await.unwrap();
     (lanes.iter().map(|l| l.waiting + l.retry).sum(), lanes.iter().map(|l| l.active).sum())
 }
 
@@ -44,18 +44,26 @@ async fn over(engine: Engine, feed: Feed, world: &World, status: u64) {
     assert!(came.windows(2).all(|pair| pair[0].1 <= pair[1].1), "{came:?}");
 }
 
-fn skipping() -> World {
-    World::new(SHOP, "", |settings| {
+fn skipping(make: Make) -> World {
+    let world = World::new(SHOP, "", |settings| {
         settings.lines[0].line.skip_equal = true;
         settings.lines[0].workers = 2;
         settings.lines[0].batch = 1;
-    })
+    });
+    world.on_queue(make)
 }
 
+on_queues!(
+    a_change_during_the_run_gets_a_follow_up,
+    there_and_back_ends_there,
+    a_lost_answer_forbids_skipping,
+    equal_documents_are_skipped_only_when_asked,
+    a_delete_during_the_run_ends_deleted,
+);
+
 /// Changes that land while the row's job runs get one follow-up, which runs after it and brings the last of them (J2).
-#[test]
-fn a_change_during_the_run_gets_a_follow_up() {
-    let world = skipping();
+fn a_change_during_the_run_gets_a_follow_up(make: Make) {
+    let world = skipping(make);
     run(async {
         let (engine, feed) = world.start_fed();
         feed.begin().await;
@@ -82,9 +90,8 @@ fn a_change_during_the_run_gets_a_follow_up() {
 }
 
 /// A → B → A with two workers and skipping on: the second A lands while B is on its way, and is written (K5).
-#[test]
-fn there_and_back_ends_there() {
-    let world = skipping();
+fn there_and_back_ends_there(make: Make) {
+    let world = skipping(make);
     run(async {
         let (engine, feed) = world.start_fed();
         feed.begin().await;
@@ -103,9 +110,8 @@ fn there_and_back_ends_there() {
 }
 
 /// B reached the sink but its answer was lost: the sink may hold either, so A is written though A was the last known (K5).
-#[test]
-fn a_lost_answer_forbids_skipping() {
-    let world = skipping();
+fn a_lost_answer_forbids_skipping(make: Make) {
+    let world = skipping(make);
     run(async {
         let (engine, feed) = world.start_fed();
         feed.begin().await;
@@ -125,10 +131,9 @@ fn a_lost_answer_forbids_skipping() {
 }
 
 /// A change that the document does not show is not written while skipping is on, and is when it is off.
-#[test]
-fn equal_documents_are_skipped_only_when_asked() {
+fn equal_documents_are_skipped_only_when_asked(make: Make) {
     for skip in [true, false] {
-        let world = skipping();
+        let world = skipping(make);
         run(async {
             let (engine, feed) = world.start_fed();
             engine.skip_equal[&Name::of("orders")].store(skip, Ordering::Relaxed);
@@ -146,9 +151,8 @@ fn equal_documents_are_skipped_only_when_asked() {
 }
 
 /// A delete that lands while a write is on its way ends as a delete, and an insert after it as a document (K4, M5).
-#[test]
-fn a_delete_during_the_run_ends_deleted() {
-    let world = skipping();
+fn a_delete_during_the_run_ends_deleted(make: Make) {
+    let world = skipping(make);
     run(async {
         let (engine, feed) = world.start_fed();
         feed.begin().await;

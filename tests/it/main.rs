@@ -21,10 +21,19 @@ mod documents;
 mod drain;
 /// Worked cases: straight, crashed at every step, with panics at every step.
 mod golden;
+/// Topics of a made-up broker: rebalances, rewinds, topics that change their life.
+#[cfg(feature = "kafka")]
+mod kafka;
 /// kill -9, again and again.
 mod kill;
 /// The queue loses its content, with the node running and down.
 mod lost_queue;
+/// The row store loses what it had not made durable.
+mod lost_rows;
+/// The queues that need no server.
+mod queues;
+/// A partition that leaves and comes back.
+mod rebalance;
 /// Real change sources, recorded, against the database's own tables.
 mod recordings;
 /// A trading shop in every format, against its own books.

@@ -13,13 +13,15 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::sync::watch;
+use widerow::domain::epoch::Epochs;
 use widerow::domain::fault::Fault;
-use widerow::domain::ids::{Epoch, Generation, Name, NextOffset, Partition, RecordOffset, RowId, RowVersion};
+use widerow::domain::ids::{Generation, Name, NextOffset, Partition, RecordOffset, RowId, RowVersion};
 use widerow::domain::record::Record;
 use widerow::domain::row::WideRow;
 use widerow::io::jobbook::wait::wall_clock;
 use widerow::io::memory::{MemoryDocuments, MemoryLedger, MemoryQueue, MemoryRowStore};
 use widerow::messages::control::Picture;
+use widerow::ports::queue::JobQueue;
 use widerow::ports::rows::{Checked, CheckedWrite, Horizon, Page, RowStore, RowWrite, WriteOutcome};
 use widerow::ports::sink::{Body, Held, Sink, SinkOutcome, SinkWrite};
 use widerow::ports::source::{Assigned, Delivery, Intake, Source, SourceControl};
@@ -223,10 +225,15 @@ type Judge = Box<dyn Fn(&RowId) -> Word + Send + Sync>;
 pub struct JudgedRows {
     pub inner: MemoryRowStore,
     pub gate: Gate,
+    /// Before anything is made durable.
+    pub durable: Gate,
     judge: Mutex<Judge>,
 }
 
 impl JudgedRows {
+    fn over(inner: MemoryRowStore) -> Self {
+        Self { inner, gate: Gate::new(true), durable: Gate::new(true), judge: Mutex::new(Box::new(|_| Word::Pass)) }
+    }
     pub fn set(&self, judge: impl Fn(&RowId) -> Word + Send + Sync + 'static) {
         *self.judge.lock().unwrap_or_else(|e| e.into_inner()) = Box::new(judge);
     }
@@ -275,7 +282,13 @@ impl RowStore for JudgedRows {
         self.inner.set_meta(key, expected, value)
     }
     fn make_durable(&self) -> Answer<'_, Result<(), Fault>> {
-        self.inner.make_durable()
+        Box::pin(async move {
+            self.durable.pass().await;
+            self.inner.make_durable().await
+        })
+    }
+    fn losses(&self) -> u64 {
+        self.inner.losses()
     }
     fn approximate_rows(&self, kind: Name) -> Option<u64> {
         self.inner.approximate_rows(kind)
@@ -361,6 +374,8 @@ pub struct World {
     pub settings: Settings,
     pub rows: Arc<JudgedRows>,
     pub queue: MemoryQueue,
+    /// The queue a node works on: the one above, unless the test brings another.
+    pub jobs: Arc<dyn JobQueue>,
     pub ledger: Arc<MemoryLedger>,
     pub sink: Arc<GatedSink>,
     pub totals: Arc<Totals>,
@@ -373,15 +388,43 @@ impl World {
         std::fs::write(dir.path().join("records.jsonl"), records).unwrap();
         let mut settings = load(config, dir.path());
         change(&mut settings);
-        let inner = MemoryRowStore::new(Arc::clone(&settings.schema));
-        let rows = Arc::new(JudgedRows { inner, gate: Gate::new(true), judge: Mutex::new(Box::new(|_| Word::Pass)) });
+        let rows = Arc::new(JudgedRows::over(MemoryRowStore::new(Arc::clone(&settings.schema))));
         let queue = MemoryQueue::new(&settings.queue, wall_clock());
+        let jobs = Arc::new(queue.clone());
         let (ledger, sink) = (Arc::new(MemoryLedger::new()), Arc::new(GatedSink::new()));
-        Self { _dir: dir, settings, rows, queue, ledger, sink, totals: Arc::default() }
+        Self { _dir: dir, settings, rows, queue, jobs, ledger, sink, totals: Arc::default() }
+    }
+
+    /// The same world on another queue, made for its settings in its folder.
+    pub fn on_queue(self, make: impl FnOnce(&Settings, &Path) -> Arc<dyn JobQueue>) -> Self {
+        let jobs = make(&self.settings, self._dir.path());
+        Self { jobs, ..self }
+    }
+
+    /// The same world on rows that can be lost until they are made durable.
+    pub fn on_unlogged_rows(self) -> Self {
+        let rows = Arc::new(JudgedRows::over(MemoryRowStore::unlogged(Arc::clone(&self.settings.schema))));
+        Self { rows, ..self }
     }
 
     pub fn shop(shop: &Shop, change: impl FnOnce(&mut Settings)) -> Self {
         Self::new(SHOP, &shop.text(), change)
+    }
+
+    /// Another node's world on the same rows, queue and sink, with a ledger of its own.
+    pub fn beside(&self, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = self.settings.clone();
+        change(&mut settings);
+        Self {
+            _dir: tempfile::tempdir().unwrap(),
+            settings,
+            rows: Arc::clone(&self.rows),
+            queue: self.queue.clone(),
+            jobs: Arc::clone(&self.jobs),
+            ledger: Arc::new(MemoryLedger::new()),
+            sink: Arc::clone(&self.sink),
+            totals: Arc::default(),
+        }
     }
 
     /// A node on this world, reading its file.
@@ -405,7 +448,7 @@ impl World {
         let sink: Arc<dyn Sink> = self.sink.clone();
         Doors {
             rows: self.rows.clone(),
-            queue: Arc::new(self.queue.clone()),
+            queue: self.jobs.clone(),
             ledger: self.ledger.clone(),
             sinks: self.settings.lines.iter().map(|line| (line.line.name, sink.clone())).collect(),
         }
@@ -418,11 +461,14 @@ impl World {
     }
 }
 
+type Committed = Arc<Mutex<Vec<NextOffset>>>;
+
 /// A source of one partition whose records the test delivers.
 #[derive(Clone, Default)]
 pub struct Feed {
     intake: Arc<Mutex<Option<Arc<dyn Intake>>>>,
     next: Arc<AtomicUsize>,
+    committed: Committed,
 }
 
 impl Feed {
@@ -437,7 +483,7 @@ impl Feed {
     }
 
     pub async fn begin(&self) {
-        let assigned = Assigned { partition: Self::partition(), start: NextOffset(0), partitions: 1, epoch: Epoch(0) };
+        let assigned = Assigned { partition: Self::partition(), start: NextOffset(0), partitions: 1, epochs: Epochs::default() };
         self.intake().await.assigned("shop", vec![assigned]).await;
     }
 
@@ -458,6 +504,22 @@ impl Feed {
         self.intake().await.deliver(delivery).await;
     }
 
+    /// The partition goes to somebody else; answers once the engine has let it go.
+    pub async fn revoke(&self) {
+        self.intake().await.revoked(vec![Self::partition()]).await;
+    }
+
+    /// The partition is here again, from its first record on.
+    pub async fn begin_again(&self) {
+        self.next.store(0, Ordering::SeqCst);
+        self.begin().await;
+    }
+
+    /// Every position that was committed, in order.
+    pub fn committed(&self) -> Vec<i64> {
+        self.committed.lock().unwrap().iter().map(|next| next.0).collect()
+    }
+
     pub async fn end(&self) {
         self.intake().await.ended(Self::partition(), Generation(0));
     }
@@ -469,14 +531,15 @@ impl Source for Feed {
     }
     fn start(self: Box<Self>, intake: Arc<dyn Intake>) -> Result<Arc<dyn SourceControl>, Fault> {
         *self.intake.lock().unwrap() = Some(intake);
-        Ok(Arc::new(FeedControl))
+        Ok(Arc::new(FeedControl(Arc::clone(&self.committed))))
     }
 }
 
-struct FeedControl;
+struct FeedControl(Committed);
 
 impl SourceControl for FeedControl {
-    fn commit(&self, _: Vec<(Partition, NextOffset)>) -> Answer<'_, Result<(), Fault>> {
+    fn commit(&self, positions: Vec<(Partition, NextOffset)>) -> Answer<'_, Result<(), Fault>> {
+        self.0.lock().unwrap().extend(positions.into_iter().map(|(_, next)| next));
         Box::pin(async { Ok(()) })
     }
     fn rewind(&self, partition: Partition, _: NextOffset) -> Generation {

@@ -102,6 +102,7 @@ pub struct Server {
     folder: PathBuf,
     ports: Vec<u16>,
     guard: Mutex<Guard>,
+    pid: AtomicU32,
     _permit: Option<Permit>,
 }
 
@@ -125,7 +126,7 @@ impl Server {
             let folder = root().join(format!(".stack/test/{}-{number}", std::process::id()));
             let ports: Vec<u16> = kind.ports().iter().map(|_| free_port()).collect();
             let guard = Mutex::new(Guard::of(kind, &folder, &ports));
-            let server = Self { kind, folder, ports, guard, _permit: permit.take() };
+            let server = Self { kind, folder, ports, guard, pid: AtomicU32::new(0), _permit: permit.take() };
             match server.ask("start") {
                 Ok(()) => return server,
                 // Between our look and the server's, somebody took the port.
@@ -151,9 +152,25 @@ impl Server {
         self.ports[0]
     }
 
+    /// The process of its present life.
+    pub fn pid(&self) -> u32 {
+        self.pid.load(Ordering::Relaxed)
+    }
+
     /// Its data folder; `NAME.log` in it is its log.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Runs `stack/NAME/SCRIPT` on this server and returns what it prints: `health`, or `sql` of MariaDB.
+    pub fn script(&self, script: &str, arguments: &[&str]) -> String {
+        let path = root().join("stack").join(self.kind.name()).join(script);
+        let mut command = Command::new(&path);
+        environment(&mut command, self.kind, &self.folder, &self.ports);
+        let output = command.args(arguments).output().unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{} {arguments:?}: {}\n{said}", path.display(), output.status);
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// SIGKILL, and waits until it is gone: a crash.
@@ -197,7 +214,12 @@ impl Server {
         }
         let mut words = answer.split_whitespace();
         match words.next() {
-            Some("ok") => Ok(()),
+            Some("ok") => {
+                if let Some(pid) = words.next().and_then(|pid| pid.parse().ok()) {
+                    self.pid.store(pid, Ordering::Relaxed);
+                }
+                Ok(())
+            }
             Some("no") => Err(words.next().and_then(|code| code.parse().ok()).unwrap_or(GUARD_GONE)),
             _ => Err(GUARD_GONE),
         }
@@ -236,13 +258,10 @@ impl Guard {
         fs::create_dir_all(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
         let told = fs::File::create(told(folder)).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
         let mut command = Command::new(root.join("stack/guard"));
+        environment(&mut command, kind, folder, ports);
         command
             .arg(kind.name())
-            .env("DATA", folder)
-            .env("LIB", root.join(".stack/lib").join(kind.name()))
-            .env("HEAP", kind.heap())
             .env("KEEP", if keeps() { "yes" } else { "" })
-            .envs(kind.ports().iter().zip(ports).map(|(name, port)| (*name, port.to_string())))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(told);
@@ -251,6 +270,15 @@ impl Guard {
         let answers = BufReader::new(process.stdout.take().unwrap_or_else(|| panic!("stack/guard has no output")));
         Self { process, verbs, answers }
     }
+}
+
+/// What every script of a server reads (`stack/common.sh`).
+fn environment(command: &mut Command, kind: Kind, folder: &Path, ports: &[u16]) {
+    command
+        .env("DATA", folder)
+        .env("LIB", root().join(".stack/lib").join(kind.name()))
+        .env("HEAP", kind.heap())
+        .envs(kind.ports().iter().zip(ports).map(|(name, port)| (*name, port.to_string())));
 }
 
 /// The right to run one private server of a kind.

@@ -1,6 +1,9 @@
 //! Goal: a test that asks for a server gets a real one, and what the handle promises holds. Method: use each kind
 //! through its own client, kill it, start it again on the same data.
 
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -70,7 +73,38 @@ fn a_dropped_server_leaves_nothing() {
     assert!(folder.join("redis.log").exists());
     drop(server);
     assert!(!folder.exists(), "{} is still there", folder.display());
-    assert!(std::net::TcpStream::connect(&address).is_err(), "{address} still answers");
+    assert!(TcpStream::connect(&address).is_err(), "{address} still answers");
+}
+
+/// Goal: a test process that dies takes its servers along. Method: run this very test in a process of its own, where it
+/// starts a server and waits; connect to that server, kill the process, and see the connection end.
+#[test]
+fn a_killed_test_process_leaves_no_server() {
+    const VICTIM: &str = "WIDEROW_STACK_VICTIM";
+    if std::env::var_os(VICTIM).is_some() {
+        let server = servers::redis();
+        writeln!(io::stdout(), "\nserver {}", server.address()).unwrap();
+        let _ = io::stdin().read_line(&mut String::new());
+        return;
+    }
+    let mut victim = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "smoke::a_killed_test_process_leaves_no_server", "--nocapture"])
+        .env(VICTIM, "yes")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let told = BufReader::new(victim.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let told = told.filter_map(|line| line.strip_prefix("server ").map(str::to_owned)).next();
+    let address = told.expect("the other process told of no server");
+    let mut connection = TcpStream::connect(&address).unwrap();
+    connection.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    // The end of the connection, orderly or not; anything else means that the server lives.
+    let end = connection.read(&mut [0; 16]);
+    let ended = end.as_ref().is_ok_and(|n| *n == 0) || end.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::ConnectionReset);
+    assert!(ended, "{address}: {end:?}");
 }
 
 /// Goal: records outlive SIGKILL, and a topic is there only once it is created. Method: produce, kill, start again, consume.
@@ -132,14 +166,27 @@ fn hbase_comes_back_on_its_data() {
     let server = servers::hbase();
     let cluster = || std::fs::read(server.folder().join("hbase/hbase.id")).unwrap();
     for address in server.addresses() {
-        assert!(std::net::TcpStream::connect(&address).is_ok(), "{address} does not answer");
+        assert!(TcpStream::connect(&address).is_ok(), "{address} does not answer");
     }
     let id = cluster();
     server.kill();
-    assert!(std::net::TcpStream::connect(server.address()).is_err(), "a killed server answers");
+    assert!(TcpStream::connect(server.address()).is_err(), "a killed server answers");
     server.start_again();
     assert_eq!(cluster(), id);
-    assert!(std::net::TcpStream::connect(&server.addresses()[1]).is_ok());
+    assert!(TcpStream::connect(&server.addresses()[1]).is_ok());
+}
+
+/// Goal: rows outlive SIGKILL, and the server writes what a change reader needs. Method: insert, kill, start again, select.
+#[test]
+fn mariadb_keeps_rows_and_tells_them_in_full() {
+    let server = servers::mariadb();
+    let sql = |statement: &str| server.script("sql", &["-e", statement]);
+    sql("create database shop; create table shop.orders (id bigint primary key, amount decimal(18,2))");
+    sql("insert into shop.orders values (1, 8.80)");
+    server.kill();
+    server.start_again();
+    assert_eq!(sql("select * from shop.orders"), "1\t8.80\n");
+    assert_eq!(sql("select @@log_bin, @@binlog_format, @@binlog_row_image, @@time_zone"), "1\tROW\tFULL\t+00:00\n");
 }
 
 async fn redis_of(server: &Server) -> redis::aio::MultiplexedConnection {

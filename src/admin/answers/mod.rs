@@ -6,6 +6,7 @@
 
 mod config;
 mod documents;
+mod epochs;
 mod jobs;
 mod letters;
 mod lines;
@@ -15,6 +16,7 @@ mod why;
 
 pub use config::ConfigAnswer;
 pub use documents::{DocumentAnswer, DocumentsAnswer};
+pub use epochs::{BumpAnswer, EpochAnswer, EpochsAnswer};
 pub use jobs::{JobAnswer, JobsAnswer, Released, WhichJobs};
 pub use letters::{Body, LetterAnswer, LetterHead, LettersAnswer};
 pub use lines::{LaneAnswer, LanesAnswer, LineAnswer, LinesAnswer, SkipEqual};
@@ -26,6 +28,7 @@ use crate::domain::ids::{Millis, Name, RowId};
 use crate::domain::line::Line;
 use crate::domain::schema::RowKind;
 use crate::ports::Doors;
+use crate::ports::source::TopicLives;
 use crate::settings::{LineSettings, Origin, Settings};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -61,12 +64,14 @@ pub struct Office {
     pub skip_equal: Arc<HashMap<Name, Arc<AtomicBool>>>,
     /// `None` without a running node.
     pub entity: Option<EntityLook>,
+    /// Sources whose topics have lives (E3).
+    pub lives: Vec<Arc<dyn TopicLives>>,
 }
 
 impl Office {
     /// An office on opened stores, without a running node.
     pub fn new(settings: Arc<Settings>, doors: Doors, clock: fn() -> Millis) -> Self {
-        Self { settings, doors, clock, origin: None, skip_equal: Arc::default(), entity: None }
+        Self { settings, doors, clock, origin: None, skip_equal: Arc::default(), entity: None, lives: Vec::new() }
     }
 
     #[must_use]
@@ -78,6 +83,12 @@ impl Office {
     #[must_use]
     pub fn with_node(self, skip_equal: Arc<HashMap<Name, Arc<AtomicBool>>>, entity: EntityLook) -> Self {
         Self { skip_equal, entity: Some(entity), ..self }
+    }
+
+    /// Adds the sources whose topics have lives.
+    #[must_use]
+    pub fn with_lives(self, lives: Vec<Arc<dyn TopicLives>>) -> Self {
+        Self { lives, ..self }
     }
 
     pub fn now(&self) -> Millis {

@@ -177,3 +177,9 @@ fn change_run(node: &Node, call: &Call, change: RunChange, what: &str) -> Answer
     audit(what, call.part("id"), &call.reason());
     json(&changed)
 }
+
+pub(super) async fn bump_epoch(node: Arc<Node>, call: Call) -> Answered {
+    let (topic, dry, reason) = (call.part("topic"), call.flag("dry")?, call.reason());
+    tracing::info!(target: "audit", what = "bump_epoch", on = topic, dry, reason, "operator");
+    json(&node.office.bump_epoch(topic, dry).await?)
+}

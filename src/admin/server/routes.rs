@@ -142,6 +142,12 @@ pub const ROUTES: &[Route] = &[
     get("/api/v1/partitions", "Partitions with position, lag, and why one stands", &[], |n, _| Box::pin(live::partitions(n))),
     post("/api/v1/partitions/{topic}/{partition}:pause", "Stops reading a partition", &[], |n, c| Box::pin(live::pause(n, c))),
     post("/api/v1/partitions/{topic}/{partition}:resume", "Reads it again", &[], |n, c| Box::pin(live::resume(n, c))),
+    get("/api/v1/epochs", "Topics as remembered and as seen (E3)", &[field("topic", "only this one")], |n, c| {
+        Box::pin(stores::epochs(n, c))
+    }),
+    post("/api/v1/epochs/{topic}:bump", "Raises a topic's epoch by compare-and-set (E4)", &[DRY], |n, c| {
+        Box::pin(live::bump_epoch(n, c))
+    }),
     get("/api/v1/totals", "What was done since the start, and per second", &[], |n, _| now(live::totals(n))),
     post("/api/v1/rows/{kind}:purge", "Removes dead cells older than the horizon; answers a run", &[DRY], |n, c| {
         now(live::purge(n, c))

@@ -67,6 +67,10 @@ pub(super) async fn dead_letter(node: Arc<Node>, call: Call) -> Answered {
     json(&node.office.dead_letter(call.part("id")).await?)
 }
 
+pub(super) async fn epochs(node: Arc<Node>, call: Call) -> Answered {
+    json(&node.office.epochs(call.text("topic")).await?)
+}
+
 pub(super) fn config(node: Arc<Node>) -> Answered {
     json(&node.office.config()?)
 }

@@ -5,8 +5,9 @@
 //! was committed: stored rows then take the old changes as redeliveries (M4, N2). Trade waits while the log is full.
 
 use super::shop::Shop;
+use crate::domain::epoch::Epochs;
 use crate::domain::fault::{Fault, FaultKind};
-use crate::domain::ids::{Epoch, Generation, Millis, NextOffset, Partition};
+use crate::domain::ids::{Generation, Millis, NextOffset, Partition};
 use crate::domain::record::Record;
 use crate::io::feed::{self, DELIVERY_BYTES_MAX, DELIVERY_RECORDS_MAX, Ended, Gate, Handed};
 use crate::ports::Answer;
@@ -212,8 +213,12 @@ impl Runner {
     fn assigned(&self) -> Vec<Assigned> {
         let state = lock(&self.shared.state);
         let topics = state.parts.iter().map(|p| p.partition.number).max().unwrap_or(0).unsigned_abs() + 1;
-        let assign =
-            |part: &Part| Assigned { partition: part.partition, start: NextOffset(0), partitions: topics, epoch: Epoch(0) };
+        let assign = |part: &Part| Assigned {
+            partition: part.partition,
+            start: NextOffset(0),
+            partitions: topics,
+            epochs: Epochs::default(),
+        };
         state.parts.iter().map(assign).collect()
     }
 

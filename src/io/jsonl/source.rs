@@ -6,8 +6,9 @@
 
 use super::reader::Reader;
 use super::scan::{Cursor, Found, Lines, Scan};
+use crate::domain::epoch::Epochs;
 use crate::domain::fault::{Fault, FaultKind};
-use crate::domain::ids::{Epoch, Generation, Name, NextOffset, Partition};
+use crate::domain::ids::{Generation, Name, NextOffset, Partition};
 use crate::io::feed::{self, Ended, Gate};
 use crate::ports::Answer;
 use crate::ports::ledger::Ledger;
@@ -236,7 +237,7 @@ impl State {
             partition: part.found.partition,
             start: NextOffset(part.from),
             partitions: counts[&part.found.partition.topic],
-            epoch: Epoch(0),
+            epochs: Epochs::default(),
         };
         self.parts.iter().map(assign).collect()
     }

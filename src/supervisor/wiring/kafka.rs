@@ -2,24 +2,37 @@
 
 use super::RunMode;
 use super::probe::Probe;
-use crate::domain::fault::{Fault, FaultKind};
+use crate::domain::fault::Fault;
+use crate::io::kafka::{KafkaSource, TopicDesk};
 use crate::ports::Doors;
-use crate::ports::source::Source;
-use crate::settings::{self, KafkaSettings, Settings};
+use crate::ports::source::{Source, TopicLives};
+use crate::settings::{self, KafkaSettings, QueueKind, Settings, Store};
+use std::sync::Arc;
 
 /// One source.
 ///
 /// # Errors
-/// Settings that the client refuses.
+/// None of its own; the client is made when it starts.
 pub fn source(
     kafka: &KafkaSettings,
     source: &settings::Source,
-    _settings: &Settings,
-    _doors: &Doors,
+    settings: &Settings,
+    doors: &Doors,
     _mode: RunMode,
 ) -> Result<Box<dyn Source>, Fault> {
-    let place = format!("source {}", source.name);
-    Err(Fault::new(FaultKind::Incompatible, place, format!("no client for {:?}", kafka.address.brokers)))
+    Ok(Box::new(KafkaSource {
+        name: source.name.clone(),
+        settings: kafka.clone(),
+        node: settings.node.id.clone(),
+        alone: settings.store == Store::Embedded || settings.queue.kind == QueueKind::Embedded,
+        rows: Arc::clone(&doors.rows),
+        ledger: Arc::clone(&doors.ledger),
+    }))
+}
+
+/// The lives of a source's topics.
+pub fn lives(kafka: &KafkaSettings, source: &settings::Source, doors: &Doors) -> Arc<dyn TopicLives> {
+    Arc::new(TopicDesk::new(source.name.clone(), kafka.clone(), Arc::clone(&doors.rows)))
 }
 
 /// Whether the brokers answer, the topics are there, and may be read.

@@ -1,0 +1,167 @@
+//! A member of a consumer group: its configuration, what the group tells it, and who else is in the group.
+//!
+//! Keeps the client's half of O1 and O3: nothing is committed by itself, and a rebalance is only reported here, because its
+//! callback runs inside the poll; the poll loop answers it when the partitions are ready or empty. Knows nothing of
+//! records and positions.
+
+use super::config::{client_config, fault_of, tell_error, tell_log};
+use crate::domain::fault::Fault;
+use crate::domain::ids::{Name, Partition};
+use crate::settings::KafkaSettings;
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::statistics::Statistics;
+use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::types::RDKafkaRespErr;
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// The client of a source.
+pub(super) type Member = BaseConsumer<Ear>;
+
+/// How the name of every member of ours begins.
+pub(super) const MEMBER_MARK: &str = "widerow-";
+
+/// What a source's properties may change, set before them.
+const DEFAULTS: &[(&str, &str)] = &[
+    // One queue for all partitions: what is fetched ahead is bounded for the process, whatever the number of partitions.
+    ("queued.max.messages.kbytes", "32768"),
+    ("queued.min.messages", "20000"),
+    // New partitions and topics of a pattern are seen within this, not after the default's five minutes.
+    ("topic.metadata.refresh.interval.ms", "30000"),
+    ("fetch.error.backoff.ms", "200"),
+];
+
+/// The configuration of a group's member; `name` differs for each of them.
+pub(super) fn member_config(settings: &KafkaSettings, name: &str) -> ClientConfig {
+    let mut address = settings.address.clone();
+    let defaults = DEFAULTS.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    address.properties = defaults.chain(address.properties).collect();
+    let mut config = client_config(&address, name);
+    config.set("group.id", &settings.group);
+    config.set("enable.auto.commit", "false");
+    config.set("enable.auto.offset.store", "false");
+    // Every start is told explicitly; a position that the log does not hold is a matter of E3, never of a default.
+    config.set("auto.offset.reset", "error");
+    config.set("enable.partition.eof", "false");
+    config.set("statistics.interval.ms", "1000");
+    // The group protocol of KIP-848 keeps these two at the broker.
+    if config.get("group.protocol") != Some("consumer") {
+        config.set("partition.assignment.strategy", "cooperative-sticky");
+        config.set("session.timeout.ms", settings.session_timeout.as_millis().to_string());
+    }
+    let poll = settings.session_timeout.max(Duration::from_secs(300));
+    config.set("max.poll.interval.ms", poll.as_millis().to_string());
+    if settings.static_member {
+        config.set("group.instance.id", name);
+    }
+    config
+}
+
+/// What the group asks of this member. It waits for the answer.
+#[derive(Debug)]
+pub(super) enum Asked {
+    Assign(TopicPartitionList),
+    Revoke(TopicPartitionList),
+}
+
+/// What the client tells, kept until the poll loop has time for it.
+#[derive(Default)]
+struct Heard {
+    asked: VecDeque<Asked>,
+    ends: HashMap<Partition, i64>,
+}
+
+/// The client's callbacks: they only take note.
+pub(super) struct Ear {
+    client: String,
+    heard: Mutex<Heard>,
+    pub(super) wake: Arc<Notify>,
+    /// The member leaves for good: whatever it still has goes back at once, or closing would wait for ever.
+    closing: AtomicBool,
+}
+
+impl Ear {
+    pub(super) fn new(client: String) -> Self {
+        Self { client, heard: Mutex::default(), wake: Arc::default(), closing: AtomicBool::new(false) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    pub(super) fn next_asked(&self) -> Option<Asked> {
+        self.lock().asked.pop_front()
+    }
+    pub(super) fn is_asked(&self) -> bool {
+        !self.lock().asked.is_empty()
+    }
+    /// The logs' ends by the client's own statistics.
+    pub(super) fn ends(&self) -> HashMap<Partition, i64> {
+        std::mem::take(&mut self.lock().ends)
+    }
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+    }
+}
+
+impl ClientContext for Ear {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        tell_log(&self.client, level, facility, message);
+    }
+    fn error(&self, error: KafkaError, reason: &str) {
+        tell_error(&self.client, &error, reason);
+    }
+    fn stats(&self, statistics: Statistics) {
+        let mut heard = self.lock();
+        for (topic, told) in statistics.topics {
+            let Ok(topic) = Name::intern(&topic) else { continue };
+            for (number, told) in told.partitions {
+                if told.hi_offset >= 0 {
+                    heard.ends.insert(Partition { topic, number }, told.hi_offset);
+                }
+            }
+        }
+    }
+}
+
+impl ConsumerContext for Ear {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let assigns = code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if self.closing.load(Ordering::SeqCst) {
+            let answered = if assigns { consumer.incremental_assign(list) } else { consumer.incremental_unassign(list) };
+            if let Err(error) = answered {
+                tracing::debug!(client = self.client, %error, "last rebalance not answered");
+            }
+            return;
+        }
+        let asked = if assigns { Asked::Assign(list.clone()) } else { Asked::Revoke(list.clone()) };
+        self.lock().asked.push_back(asked);
+        self.wake.notify_one();
+    }
+}
+
+/// Partitions of a list, and whether names are short enough to be ours.
+pub(super) fn partitions_of(list: &TopicPartitionList) -> Vec<Partition> {
+    let partition = |topic: &str, number| Name::intern(topic).ok().map(|topic| Partition { topic, number });
+    list.elements().iter().filter_map(|e| partition(e.topic(), e.partition())).collect()
+}
+
+/// The other members of the group, as `client at host`. Brokers that do not tell are taken for silent.
+///
+/// # Errors
+/// The group's coordinator cannot be asked.
+pub(super) fn others(member: &Member, settings: &KafkaSettings, name: &str, timeout: Duration) -> Result<Vec<String>, Fault> {
+    let groups = member.fetch_group_list(Some(&settings.group), timeout);
+    let groups = groups.map_err(|error| fault_of(&format!("group {}", settings.group), &error))?;
+    let members = groups.groups().iter().flat_map(|group| group.members());
+    let mut others: Vec<_> =
+        members.filter(|m| m.client_id() != name).map(|m| format!("{} at {}", m.client_id(), m.client_host())).collect();
+    others.sort_unstable();
+    Ok(others)
+}

@@ -1,0 +1,278 @@
+//! Topics of Kafka as a source: one member of a consumer group, one thread that polls, one that commits.
+//!
+//! Keeps O1's last step: only what the engine has settled is committed, for partitions that are here, with the epoch of
+//! the position beside it, so that a position of an earlier life of a topic is known as such (E4). A member's name is its
+//! node's, with a mark of its data_dir, so that two nodes never pass for one. Reading is in `poll`.
+
+use super::config::fault_of;
+use super::lives::{EPOCH_MARK, Lives};
+use super::member::{Ear, MEMBER_MARK, Member, member_config};
+use super::parts::Parts;
+use super::poll::Poller;
+use super::rebalance::company;
+use crate::domain::fault::{Fault, FaultKind};
+use crate::domain::ids::{Generation, NextOffset, Partition};
+use crate::io::feed::{self, Ended, Handed};
+use crate::ports::Answer;
+use crate::ports::ledger::Ledger;
+use crate::ports::rows::RowStore;
+use crate::ports::source::{Intake, Source, SourceControl};
+use crate::settings::KafkaSettings;
+use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, oneshot};
+
+/// Note in the ledger: what tells this data_dir from others.
+const MARK: &str = "kafka/member";
+/// How long leaving the group may take.
+const LEAVE: Duration = Duration::from_secs(5);
+const LEAVE_POLL: Duration = Duration::from_millis(50);
+
+/// Topics to read, not yet read.
+pub struct KafkaSource {
+    pub name: String,
+    pub settings: KafkaSettings,
+    /// `node.id`.
+    pub node: String,
+    /// What this node keeps in itself serves one process: a second member of the group is refused.
+    pub alone: bool,
+    pub rows: Arc<dyn RowStore>,
+    pub ledger: Arc<dyn Ledger>,
+}
+
+/// The name under which a source of this node is a member of its group.
+pub struct MemberOf;
+
+impl MemberOf {
+    /// Made once per data_dir.
+    ///
+    /// # Errors
+    /// The ledger's own.
+    pub async fn name(node: &str, source: &str, ledger: &dyn Ledger) -> Result<String, Fault> {
+        let mark = match ledger.note(MARK).await? {
+            Some(mark) => mark,
+            None => {
+                let mark = format!("{:08x}", RandomState::new().build_hasher().finish() >> 32);
+                ledger.set_notes(vec![(MARK.to_owned(), Some(mark.clone()))]).await?;
+                mark
+            }
+        };
+        // The broker takes letters, digits, `.`, `_` and `-` of a name.
+        let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '_' };
+        Ok(format!("{MEMBER_MARK}{node}-{source}-{mark}").chars().map(plain).collect())
+    }
+}
+
+impl Source for KafkaSource {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Blocks until the client is made, not until a broker answers.
+    fn start(self: Box<Self>, intake: Arc<dyn Intake>) -> Result<Arc<dyn SourceControl>, Fault> {
+        let (opened, outcome) = mpsc::sync_channel(1);
+        let (source, told, parts) = (self.name.clone(), Arc::clone(&intake), Arc::new(Parts::default()));
+        let (shared, changed) = (Arc::clone(&parts), Arc::new(Notify::new()));
+        let wake = Arc::clone(&changed);
+        let body = async move || {
+            let (consumer, name) = match self.member().await {
+                Ok(made) => made,
+                Err(fault) => {
+                    let _ = opened.send(Err(fault));
+                    return Ok(());
+                }
+            };
+            let _ = opened.send(Ok(Arc::clone(&consumer)));
+            let read = self.read(Arc::clone(&consumer), name, shared, wake, intake).await;
+            if read.is_err() {
+                // Nobody answers the group any more: it had better not wait for this member.
+                leave(&consumer);
+            }
+            read
+        };
+        let ended = feed::spawn(&source, told, body)?;
+        let gone = || Fault::new(FaultKind::Panicked, format!("source {source}"), "the reading thread ended at once");
+        let consumer = outcome.recv().map_err(|_| gone())??;
+        let commits = spawn_commits(&source, consumer, Arc::clone(&parts))?;
+        Ok(Arc::new(Control { parts, changed, ended, commits }))
+    }
+}
+
+impl KafkaSource {
+    async fn member(&self) -> Result<(Arc<Member>, String), Fault> {
+        let name = MemberOf::name(&self.node, &self.name, &*self.ledger).await?;
+        let ear = Ear::new(format!("source {}", self.name));
+        let wake = Arc::clone(&ear.wake);
+        let made: Result<Member, _> = member_config(&self.settings, &name).create_with_context(ear);
+        let mut consumer = made.map_err(|error| fault_of(&format!("source {}", self.name), &error))?;
+        consumer.set_nonempty_callback(move || wake.notify_one());
+        Ok((Arc::new(consumer), name))
+    }
+
+    async fn read(
+        &self,
+        consumer: Arc<Member>,
+        name: String,
+        parts: Arc<Parts>,
+        changed: Arc<Notify>,
+        intake: Arc<dyn Intake>,
+    ) -> Result<(), Fault> {
+        if self.alone {
+            company(&consumer, &self.settings, &name, &self.name, false).await?;
+        }
+        let lives = Lives { consumer: Arc::clone(&consumer), rows: Arc::clone(&self.rows), group: true };
+        let poller = Poller {
+            source: self.name.clone(),
+            name,
+            settings: self.settings.clone(),
+            alone: self.alone,
+            consumer,
+            parts,
+            changed,
+            intake,
+            lives,
+            handed: Handed::default(),
+            answering: None,
+            looking: None,
+            look_now: false,
+            names: HashMap::new(),
+            told: HashSet::new(),
+        };
+        poller.run().await
+    }
+}
+
+/// Leaves the group; blocks for a bounded while. A static member only goes silent, so that its restart keeps its
+/// partitions.
+fn leave(consumer: &Member) {
+    consumer.context().close();
+    if let Err(error) = consumer.close_queue() {
+        tracing::debug!(%error, "group cannot be left");
+        return;
+    }
+    let begun = Instant::now();
+    while !consumer.closed() && begun.elapsed() < LEAVE {
+        drop(consumer.poll(LEAVE_POLL));
+    }
+}
+
+/// Commits that wait for the one before them; the engine asks for one at a time, and for one more per revoke.
+const ASKS_MAX: usize = 64;
+
+/// What the committing thread is asked.
+enum Ask {
+    Commit(Vec<(Partition, NextOffset)>, oneshot::Sender<Result<(), Fault>>),
+    Leave(oneshot::Sender<()>),
+}
+
+/// Commits block until the coordinator has answered, so they have a thread of their own, which keeps their order.
+fn spawn_commits(source: &str, consumer: Arc<Member>, parts: Arc<Parts>) -> Result<mpsc::SyncSender<Ask>, Fault> {
+    let (asks, asked) = mpsc::sync_channel(ASKS_MAX);
+    let place = format!("source {source}");
+    let run = move || {
+        for ask in asked {
+            // Who asked may have passed its deadline.
+            match ask {
+                Ask::Commit(positions, done) => {
+                    let _ = done.send(commit(&consumer, &parts, &positions, &place));
+                }
+                Ask::Leave(done) => {
+                    leave(&consumer);
+                    let _ = done.send(());
+                }
+            }
+        }
+    };
+    let spawned = std::thread::Builder::new().name(format!("commit-{source}")).spawn(run);
+    spawned
+        .map_err(|error| Fault::new(FaultKind::Full, format!("source {source}"), format!("no thread to commit on: {error}")))?;
+    Ok(asks)
+}
+
+fn commit(consumer: &Member, parts: &Parts, positions: &[(Partition, NextOffset)], place: &str) -> Result<(), Fault> {
+    let mut list = TopicPartitionList::new();
+    {
+        let state = parts.lock();
+        for (partition, next) in positions {
+            // O3: a partition that left is no longer ours to commit.
+            let Some(part) = state.parts.get(partition) else { continue };
+            let mut element = list.add_partition(partition.topic.as_str(), partition.number);
+            element.set_offset(Offset::Offset(next.0)).map_err(|error| fault_of(place, &error))?;
+            element.set_metadata(format!("{EPOCH_MARK}{}", part.epochs.at(next.0).0));
+        }
+    }
+    if list.count() == 0 {
+        return Ok(());
+    }
+    consumer.commit(&list, CommitMode::Sync).map_err(|error| fault_of(place, &error))
+}
+
+/// The engine's hand on a member.
+struct Control {
+    parts: Arc<Parts>,
+    changed: Arc<Notify>,
+    ended: Ended,
+    commits: mpsc::SyncSender<Ask>,
+}
+
+impl Control {
+    fn change(&self, partition: Partition, change: impl FnOnce(&mut super::parts::Part)) {
+        self.parts.change(partition, change);
+        self.changed.notify_one();
+    }
+    fn end(&self) {
+        self.parts.lock().stopped = true;
+        self.changed.notify_one();
+    }
+}
+
+impl SourceControl for Control {
+    fn commit(&self, positions: Vec<(Partition, NextOffset)>) -> Answer<'_, Result<(), Fault>> {
+        let (done, answer) = oneshot::channel();
+        let asked = self.commits.try_send(Ask::Commit(positions, done));
+        let gone = || Fault::new(FaultKind::Unreachable, "kafka commit", "the committing thread is busy or gone");
+        Box::pin(async move {
+            asked.map_err(|_| gone())?;
+            answer.await.unwrap_or_else(|_| Err(gone()))
+        })
+    }
+
+    fn rewind(&self, partition: Partition, to: NextOffset) -> Generation {
+        let reading = self.parts.rewind(partition, to);
+        self.changed.notify_one();
+        reading
+    }
+
+    fn pause(&self, partition: Partition) {
+        self.change(partition, |part| part.gate.pause(true));
+    }
+
+    fn resume(&self, partition: Partition) {
+        self.change(partition, |part| part.gate.pause(false));
+    }
+
+    fn stop(&self) -> Answer<'_, ()> {
+        self.end();
+        Box::pin(self.ended.clone().wait())
+    }
+
+    fn close(&self) -> Answer<'_, ()> {
+        let (done, answer) = oneshot::channel();
+        let asked = self.commits.try_send(Ask::Leave(done));
+        Box::pin(async move {
+            if asked.is_ok() {
+                drop(answer.await);
+            }
+        })
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
