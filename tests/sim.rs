@@ -25,8 +25,7 @@ use std::time::{Duration, Instant};
 /// Seeds that once failed; kept for ever.
 const ONCE_FAILED: &[u64] = &[
     // Queue lost, then the partition changes hands before the loss was heard.
-    5_000_376,
-    48,
+    5_000_376, 48,
 ];
 /// The first seeds of every run: together they must reach every state of `Seen`.
 const ALWAYS: std::ops::Range<u64> = 0..60;
