@@ -51,7 +51,8 @@ pub struct Engine {
     threads: Arc<Threads>,
     directory: Arc<EntityDirectory>,
     pub doors: Doors,
-    delivered: Vec<Name>,
+    /// Lines whose jobs are worked here.
+    pub delivered: Vec<Name>,
     pub totals: Arc<Totals>,
     /// K5's switches by line.
     pub skip_equal: Arc<HashMap<Name, Arc<AtomicBool>>>,
