@@ -42,6 +42,8 @@ pub enum Whose {
     Thread,
     /// That of all threads, ended ones included, in the kernel's ticks.
     Process,
+    /// The same of another process.
+    Other(u32),
 }
 
 /// A stop watch.
@@ -71,8 +73,11 @@ fn cpu(whose: Whose) -> Duration {
             let nanos = text.split(' ').next().and_then(|n| n.parse().ok());
             Duration::from_nanos(nanos.expect("the kernel tells a thread's time"))
         }
-        Whose::Process => {
-            let text = read("/proc/self/stat");
+        Whose::Process | Whose::Other(_) => {
+            let text = match whose {
+                Whose::Other(pid) => read(&format!("/proc/{pid}/stat")),
+                _ => read("/proc/self/stat"),
+            };
             let after_name = text.rsplit(')').next().unwrap_or_default();
             let ticks: u64 = after_name.split_whitespace().skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum();
             Duration::from_millis(ticks * 1000 / TICKS)

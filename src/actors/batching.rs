@@ -3,7 +3,7 @@
 //! Keeps O2's last sentence (who cannot be reached is waited for) and group commit (what arrives meanwhile is the next
 //! batch). Knows nothing of what is in a batch.
 
-use super::backoff::Backoff;
+use crate::domain::backoff::Backoff;
 use crate::domain::fault::Fault;
 use crate::domain::ids::Millis;
 use crate::messages::observe::{ActorKind, ActorState, Observation};

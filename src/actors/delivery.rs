@@ -191,6 +191,12 @@ impl Delivery {
         self.waiting_for.as_ref()
     }
 
+    /// Whether the sink took or judged at least one document of the batch.
+    pub fn got_through(&self) -> bool {
+        let through = |held: &Held| matches!(held.outcome, Some(Outcome::Document(_) | Outcome::Superseded { .. }));
+        self.jobs.iter().any(through)
+    }
+
     /// Counts and tells what became of each job, once the queue has taken the verdicts. What ended under a lease that is
     /// gone is another run's to tell (J10).
     pub fn tell(&self, settled: &[Settled], meters: &LineMeters) {

@@ -10,7 +10,7 @@ use crate::domain::line::Line;
 use crate::domain::route::RowChange;
 use crate::domain::schema::RowKind;
 use crate::domain::steps::{self, Step};
-use crate::messages::entity::{ApplyChanges, EntityKeeper, EntityPulse};
+use crate::messages::entity::{ApplyChanges, EntityKeeper, EntityPulse, Forget};
 use crate::messages::link::Link;
 use crate::messages::offer::OfferJobs;
 use crate::messages::ticket::Ticket;
@@ -141,6 +141,14 @@ impl Handler<ApplyChanges> for EntityActor {
         self.go_on(ctx);
         self.pulse.beat(now, self.state.is_idle(), self.state.bytes());
         self.working = false;
+    }
+}
+
+impl Handler<Forget> for EntityActor {
+    type Result = ();
+    fn handle(&mut self, _: Forget, _: &mut Self::Context) {
+        self.state.forget();
+        self.pulse.beat((self.setup.clock)(), self.state.is_idle(), self.state.bytes());
     }
 }
 

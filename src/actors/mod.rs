@@ -1,6 +1,5 @@
 //! The actors: thin shells around the pure rooms. They hold links and traits, never each other.
 
-pub mod backoff;
 mod batching;
 pub mod delivery;
 pub mod entity;

@@ -3,9 +3,9 @@
 //! Keeps J3 (the row is read after the job was taken), J7, J10, K1, K4, K5, V2 (version and data of one read), V5. One
 //! run is a batch: one take, one read, one write, one finish. Knows nothing of how a queue or a sink works.
 
-use super::backoff::Backoff;
 use super::delivery::{Delivery, Plan, Policy, Target};
 
+use crate::domain::breaker::{Breaker, Leave, Side};
 use crate::domain::fault::{Advice, Fault};
 use crate::domain::ids::{Millis, RowId};
 use crate::domain::line::Line;
@@ -13,18 +13,21 @@ use crate::domain::schema::{RowKind, Schema};
 use crate::domain::steps::{self, Step};
 use crate::messages::control::{Drain, Stop};
 use crate::messages::observe::{ActorKind, ActorState, Observation, Observe};
+use crate::ports::clock::Moment;
 use crate::ports::queue::{Batch, JobQueue};
 use crate::ports::rows::RowStore;
-use crate::ports::sink::Sink;
+use crate::ports::sink::{Freshness, Sink};
 use crate::telemetry::{JobOutcome, LineMeters, StoreMeters, StoreOp};
 use actix::prelude::*;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// An idle worker looks again at least this often: due retries have no other bell.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// Jobs that a probe takes: enough to learn whether the other side is back.
+const PROBE_JOBS: usize = 10;
 
 /// What the workers of one line share.
 pub struct SinkSetup {
@@ -39,9 +42,31 @@ pub struct SinkSetup {
     pub lease: Duration,
     /// K5's switch at run time.
     pub skip_equal: Arc<AtomicBool>,
+    /// Shared by the line's workers.
+    pub breaker: LineBreaker,
     pub meters: LineMeters,
     pub store_meters: StoreMeters,
     pub clock: fn() -> Millis,
+}
+
+/// The breaker of one line with the clock it is asked by.
+#[derive(Clone)]
+pub struct LineBreaker {
+    breaker: Arc<Mutex<Breaker>>,
+    start: tokio::time::Instant,
+}
+
+impl Default for LineBreaker {
+    fn default() -> Self {
+        Self { breaker: Arc::default(), start: tokio::time::Instant::now() }
+    }
+}
+
+impl LineBreaker {
+    /// The breaker, held for a moment, and now.
+    fn now(&self) -> (MutexGuard<'_, Breaker>, Duration) {
+        (self.breaker.lock().unwrap_or_else(|e| e.into_inner()), self.start.elapsed())
+    }
 }
 
 pub struct SinkActor {
@@ -53,7 +78,6 @@ pub struct SinkActor {
     since: Millis,
     in_flight: u64,
     handled: u64,
-    backoff: Backoff,
     last_error: Option<String>,
     last_progress: Millis,
     busy: Duration,
@@ -65,7 +89,7 @@ pub struct SinkActor {
 struct Ran {
     jobs: u64,
     /// A side that does not answer: the line waits (J7).
-    waiting_for: Option<Fault>,
+    waiting_for: Option<(Side, Fault)>,
     took: Duration,
 }
 
@@ -81,7 +105,6 @@ impl SinkActor {
             since: now,
             in_flight: 0,
             handled: 0,
-            backoff: Backoff::default(),
             last_error: None,
             last_progress: now,
             busy: Duration::ZERO,
@@ -94,42 +117,59 @@ impl SinkActor {
         if !self.draining.is_empty() {
             return super::answer_all(&mut self.draining);
         }
+        let leave = {
+            let (mut breaker, now) = self.setup.breaker.now();
+            breaker.ask(now)
+        };
+        let jobs = match leave {
+            Leave::Take => self.setup.batch,
+            Leave::Probe => self.setup.batch.min(PROBE_JOBS),
+            Leave::Wait(pause) => return self.wait(pause, ctx),
+        };
         let setup = Arc::clone(&self.setup);
         let taking = async move {
-            let taken = setup.queue.take(setup.line.name, setup.batch).await;
+            let asked = Moment::now();
+            let taken = setup.queue.take(setup.line.name, jobs).await;
             if matches!(&taken, Ok(batch) if batch.jobs.is_empty()) {
                 // Elapsed is as good as rung: look again.
                 let _ = tokio::time::timeout(LOOK_AGAIN, setup.queue.wait(setup.line.name)).await;
             }
-            taken
+            taken.map(|batch| (batch, asked))
         };
         let taken = taking.into_actor(self).map(|taken, act, ctx| match taken {
-            Ok(batch) => act.run(batch, ctx),
-            Err(fault) => act.wait_for(&fault, ctx),
+            Ok((batch, asked)) => act.run(batch, asked, ctx),
+            Err(fault) => act.wait_for(Side::Queue, &fault, ctx),
         });
         ctx.spawn(taken);
     }
 
-    fn run(&mut self, batch: Batch, ctx: &mut Context<Self>) {
+    /// `asked`: before the jobs were taken, so that their leases end no earlier than one lease after it.
+    fn run(&mut self, batch: Batch, asked: Moment, ctx: &mut Context<Self>) {
         self.setup.meters.jobs(JobOutcome::Parked, batch.parked);
         self.setup.meters.jobs(JobOutcome::Dropped, batch.dropped);
         if batch.jobs.is_empty() {
+            let ended = {
+                let (mut breaker, now) = self.setup.breaker.now();
+                breaker.idle(now)
+            };
+            self.well_again(ended);
             return ctx.notify(Next);
         }
         self.in_flight = batch.jobs.len() as u64;
         self.last_progress = (self.setup.clock)();
         let setup = Arc::clone(&self.setup);
-        let running = async move { deliver(&setup, batch).await };
+        let running = async move { deliver(&setup, batch, asked).await };
         let ran = running.into_actor(self).map(|ran, act, ctx| {
             act.in_flight = 0;
             act.handled += ran.jobs;
             act.busy += ran.took;
             act.last_progress = (act.setup.clock)();
             match ran.waiting_for {
-                Some(fault) => act.wait_for(&fault, ctx),
+                Some((side, fault)) => act.wait_for(side, &fault, ctx),
                 None => {
+                    let ended = act.setup.breaker.now().0.answered();
+                    act.well_again(ended);
                     act.enter(ActorState::Running);
-                    act.backoff.reset();
                     ctx.notify(Next);
                 }
             }
@@ -137,15 +177,32 @@ impl SinkActor {
         ctx.spawn(ran);
     }
 
-    fn wait_for(&mut self, fault: &Fault, ctx: &mut Context<Self>) {
-        let after = self.backoff.pause();
-        crate::telemetry::WaitingFor { fault, attempts: self.backoff.tries(), after }.emit();
-        self.last_error = Some(fault.to_string());
+    /// A side did not answer: the line waits, all its workers together.
+    fn wait_for(&mut self, side: Side, fault: &Fault, ctx: &mut Context<Self>) {
+        let (after, attempts) = {
+            let (mut breaker, now) = self.setup.breaker.now();
+            (breaker.failed(side, fault.clone(), now, (self.setup.clock)()), breaker.tries())
+        };
+        self.setup.meters.open(true);
+        crate::telemetry::WaitingFor { fault, attempts, after }.emit();
+        self.wait(after, ctx);
+    }
+
+    fn wait(&mut self, pause: Duration, ctx: &mut Context<Self>) {
+        let outage = self.setup.breaker.now().0.outage().map(|outage| outage.fault.to_string());
+        self.last_error = outage.or(self.last_error.take());
         self.enter(ActorState::BackingOff);
-        ctx.run_later(after, |act, ctx| {
-            act.backoff.waited();
-            act.take(ctx);
-        });
+        ctx.run_later(pause, Self::take);
+    }
+
+    fn well_again(&mut self, ended: bool) {
+        if ended {
+            self.setup.meters.open(false);
+            tracing::info!(line = %self.setup.line.name, "the line goes on");
+        }
+        if self.state == ActorState::BackingOff && self.setup.breaker.now().0.outage().is_none() {
+            self.enter(ActorState::Running);
+        }
     }
 
     fn enter(&mut self, state: ActorState) {
@@ -157,12 +214,13 @@ impl SinkActor {
 }
 
 /// One run of a batch of jobs under their leases.
-async fn deliver(setup: &SinkSetup, batch: Batch) -> Ran {
+async fn deliver(setup: &SinkSetup, batch: Batch, asked: Moment) -> Ran {
     let started = Instant::now();
     let jobs = batch.jobs.len() as u64;
     steps::reached(Step::JobTaken);
     let leases: Vec<_> = batch.jobs.iter().map(|j| (j.key.clone(), j.lease)).collect();
     let mut delivery = Delivery::new(batch.jobs, setup.policy);
+    let fresh = Freshness::new(Moment::now(), Moment(asked.0 + setup.lease));
     let working = async {
         let ids = delivery.rows(setup.line.kind);
         match read(setup, ids).await {
@@ -172,12 +230,14 @@ async fn deliver(setup: &SinkSetup, batch: Batch) -> Ran {
                 let skip = setup.skip_equal.load(Ordering::Relaxed);
                 let target = Target { line: &setup.line, kind: &setup.kind, schema: &setup.schema, skip };
                 let plan = delivery.plan(&rows, &target, (setup.clock)());
-                write(setup, &mut delivery, plan).await;
+                write(setup, &mut delivery, plan, fresh.clone()).await;
             }
         }
     };
-    keep_leases(setup, leases, working).await;
-    let mut waiting_for = delivery.waiting_for().cloned();
+    keep_leases(setup, leases, &fresh, working).await;
+    // A sink that takes some and asks for fewer has slowed down by itself; its refused jobs pause on their own.
+    let slowed = |fault: &Fault| fault.advice() == Advice::SlowDown && delivery.got_through();
+    let mut waiting_for = delivery.waiting_for().filter(|fault| !slowed(fault)).map(|fault| (Side::Work, fault.clone()));
     match setup.queue.finish(delivery.finishes()).await {
         Ok(settled) => {
             steps::reached(Step::JobFinished);
@@ -188,7 +248,7 @@ async fn deliver(setup: &SinkSetup, batch: Batch) -> Ran {
             if !matches!(fault.advice(), Advice::Wait | Advice::SlowDown) {
                 tracing::error!(line = %setup.line.name, %fault, "queue refuses verdicts, the jobs come again");
             }
-            waiting_for = Some(fault);
+            waiting_for = Some((Side::Queue, fault));
         }
     }
     Ran { jobs, waiting_for, took: started.elapsed() }
@@ -201,13 +261,13 @@ async fn read(setup: &SinkSetup, ids: Vec<RowId>) -> Result<Vec<Option<crate::do
     rows
 }
 
-async fn write(setup: &SinkSetup, delivery: &mut Delivery, plan: Plan) {
+async fn write(setup: &SinkSetup, delivery: &mut Delivery, plan: Plan, fresh: Freshness) {
     if plan.writes.is_empty() {
         return;
     }
     steps::reached(Step::DocumentBuilt);
     let started = Instant::now();
-    let outcomes = setup.sink.write(plan.writes).await;
+    let outcomes = setup.sink.write_fresh(plan.writes, fresh).await;
     setup.meters.request(started.elapsed());
     steps::reached(Step::DocumentWritten);
     delivery.written(&plan.jobs, outcomes, (setup.clock)());
@@ -217,6 +277,7 @@ async fn write(setup: &SinkSetup, delivery: &mut Delivery, plan: Plan) {
 async fn keep_leases<F: Future<Output = ()>>(
     setup: &SinkSetup,
     leases: Vec<(crate::domain::job::JobKey, crate::domain::job::Lease)>,
+    fresh: &Freshness,
     working: F,
 ) {
     let mut working = std::pin::pin!(working);
@@ -224,10 +285,14 @@ async fn keep_leases<F: Future<Output = ()>>(
     ticks.tick().await;
     loop {
         tokio::select! {
+            // Done is done, also when a beat is due.
+            biased;
             () = &mut working => return,
             _ = ticks.tick() => {
-                if let Err(fault) = setup.queue.extend(leases.clone()).await {
-                    tracing::warn!(line = %setup.line.name, %fault, "leases cannot be extended");
+                let asked = Moment::now();
+                match setup.queue.extend(leases.clone()).await {
+                    Ok(()) => fresh.extended(Moment::now(), Moment(asked.0 + setup.lease)),
+                    Err(fault) => tracing::warn!(line = %setup.line.name, %fault, "leases cannot be extended"),
                 }
             }
         }

@@ -1,7 +1,9 @@
 //! The pure rooms: no clock, no async, no client crate, no actors.
 
 pub mod assignment;
+pub mod backoff;
 pub mod breadcrumb;
+pub mod breaker;
 pub mod change;
 pub mod decimal;
 pub mod decode;
@@ -30,4 +32,4 @@ pub mod version;
 pub mod write;
 
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;

@@ -40,6 +40,15 @@ pub struct TemplateError {
     pub what: String,
 }
 
+/// What the texts of a template begin with, where their first varying piece takes its values about evenly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spread {
+    /// Four decimal digits (`last4` of numbers).
+    Decimal,
+    /// Four hex digits (`md5_4`).
+    Hex,
+}
+
 /// The longest `pad`.
 const PAD_MAX: usize = 64;
 
@@ -86,6 +95,14 @@ impl Template {
         &self.source
     }
 
+    /// What every rendered text begins with.
+    pub fn leading_text(&self) -> &str {
+        match self.pieces.first() {
+            Some(Piece::Text(text)) => text,
+            _ => "",
+        }
+    }
+
     /// Columns in their first order of mention, each once.
     pub fn columns(&self) -> Vec<Name> {
         let mut columns = Vec::new();
@@ -106,6 +123,21 @@ impl Template {
             _ => None,
         };
         self.pieces.iter().filter_map(whole).collect()
+    }
+
+    /// The fixed text in front, and how what follows it is spread; `None` where nobody can tell. A store cuts its key space
+    /// by it.
+    pub fn spread(&self) -> Option<(&str, Spread)> {
+        let (front, first) = match self.pieces.as_slice() {
+            [Piece::Text(front), first, ..] => (front.as_str(), first),
+            [first, ..] => ("", first),
+            [] => return None,
+        };
+        match first {
+            Piece::Column { function: Function::Last4, .. } => Some((front, Spread::Decimal)),
+            Piece::Column { function: Function::Md5, .. } => Some((front, Spread::Hex)),
+            Piece::Column { .. } | Piece::Text(_) => None,
+        }
     }
 
     /// The text, or the first column without a value.

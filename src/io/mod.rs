@@ -1,8 +1,12 @@
 //! The world behind the doors: one client crate each, and the same doors in memory.
 
+#[cfg(feature = "redis")]
+pub mod asynq;
 pub mod breadcrumbs;
 #[cfg(any(feature = "elasticsearch", feature = "hbase", feature = "redis"))]
 pub mod clients;
+#[cfg(feature = "elasticsearch")]
+pub mod elasticsearch;
 pub mod embedded;
 mod feed;
 pub mod generator;

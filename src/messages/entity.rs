@@ -14,6 +14,12 @@ pub struct ApplyChanges {
     pub changes: Vec<(RowChange, Ticket)>,
 }
 
+/// N3: what the entity remembers is not so any more. Work in hand stays. Sent before the records are read again, so that none
+/// of their writes is skipped; losing it means that the entity is gone, and its memory with it.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Forget;
+
 /// Finds, or spawns, the entity of a row and hands the message over, all under one guard.
 pub trait RowDirectory: Send + Sync {
     fn apply(&self, message: ApplyChanges);

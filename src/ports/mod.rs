@@ -2,6 +2,7 @@
 //!
 //! Traits and their plain data only. Knows nothing of actors, of messages, or of who implements it.
 
+pub mod clock;
 pub mod ledger;
 pub mod queue;
 pub mod rows;

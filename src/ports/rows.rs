@@ -5,6 +5,7 @@ use crate::domain::fault::Fault;
 use crate::domain::ids::{Name, RowId, RowKey, RowVersion};
 use crate::domain::row::{Purged, WideRow};
 pub use crate::domain::write::{CheckedWrite, RowWrite};
+use std::time::Duration;
 
 /// What became of one row of a batch.
 pub type WriteOutcome = Result<(), Fault>;
@@ -55,8 +56,21 @@ pub trait RowStore: Send + Sync {
     /// Compare and set of such a value; says whether it was set.
     fn set_meta(&self, key: &str, expected: Option<&str>, value: &str) -> Answer<'_, Result<bool, Fault>>;
 
-    /// W2: every write acknowledged before this call's answer is durable once it answers.
+    /// W2: every write acknowledged before this call is durable once it answers. It fails when some of them may be gone;
+    /// [`RowStore::losses`] has risen then.
     fn make_durable(&self) -> Answer<'_, Result<(), Fault>>;
+
+    /// W3: how often, as far as this process has seen, writes that were acknowledged and not made durable may have been lost.
+    /// A store that logs every write loses none.
+    fn losses(&self) -> u64 {
+        0
+    }
+
+    /// How long commits had better lie apart, because [`RowStore::make_durable`] is dear. Whoever cannot wait may call it any
+    /// time.
+    fn commit_pause(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// Rows that exist, by kind, where the store knows it cheaply.
     fn approximate_rows(&self, kind: Name) -> Option<u64>;

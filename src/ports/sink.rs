@@ -1,14 +1,17 @@
 //! The door to where documents go (2.8).
 
 use super::Answer;
+use super::clock::Moment;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{Name, RowKey, RowVersion};
 use bytes::Bytes;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// What a sink is asked to hold under an id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
-    /// JSON text of the document.
+    /// JSON text of the document, in one line.
     Index(Bytes),
     Delete,
 }
@@ -40,6 +43,36 @@ pub enum SinkOutcome {
     Rejected(String),
 }
 
+/// K2: how old a batch is, and until when its leases are known to live. Whoever reads and leases keeps it up to date
+/// while the sink works.
+#[derive(Clone, Debug)]
+pub struct Freshness {
+    read: Moment,
+    leased_until: Arc<Mutex<Moment>>,
+}
+
+impl Freshness {
+    /// `read`: before the rows were read. `leased_until`: the leases' earliest end.
+    pub fn new(read: Moment, leased_until: Moment) -> Self {
+        Self { read, leased_until: Arc::new(Mutex::new(leased_until)) }
+    }
+
+    /// The leases were extended to `until`, and the answer came `at`. After their end nothing brings them back: another
+    /// worker may hold the jobs.
+    pub fn extended(&self, at: Moment, until: Moment) {
+        let mut held = self.leased_until.lock().unwrap_or_else(|e| e.into_inner());
+        if at < *held {
+            *held = until.max(*held);
+        }
+    }
+
+    /// Whether a body may be sent now, where one may be so old at most.
+    pub fn may_send(&self, now: Moment, age_max: Duration) -> bool {
+        let leased_until = *self.leased_until.lock().unwrap_or_else(|e| e.into_inner());
+        now.since(self.read) <= age_max && now < leased_until
+    }
+}
+
 /// What a sink holds under an id, where it can be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
@@ -56,6 +89,12 @@ pub trait Sink: Send + Sync {
 
     /// Outcomes in the order of the batch; ids within one batch are distinct. Durable as the sink promises when it answers.
     fn write(&self, batch: Vec<SinkWrite>) -> Answer<'_, Vec<SinkOutcome>>;
+
+    /// The same where age matters (K2): what is too old, or no longer under a lease, is answered with `Retry` and not sent.
+    fn write_fresh(&self, batch: Vec<SinkWrite>, fresh: Freshness) -> Answer<'_, Vec<SinkOutcome>> {
+        drop(fresh);
+        self.write(batch)
+    }
 
     /// What is held under an id; `Err(Rejected)` where the sink cannot be asked.
     fn get(&self, id: String) -> Answer<'_, Result<Option<Held>, Fault>>;
@@ -75,4 +114,26 @@ pub trait LastDocuments: Send + Sync {
 
     /// As [`Sink::list`].
     fn list(&self, after: Option<String>, max: usize) -> Answer<'_, Result<Vec<Held>, Fault>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: K2's bound at its edges, and a lease that ended stays ended. Method: a table of moments.
+    #[test]
+    fn old_bodies_and_dead_leases_are_not_sent() {
+        let at = |seconds| Moment(Duration::from_secs(seconds));
+        let age = Duration::from_secs(30);
+        let fresh = Freshness::new(at(100), at(110));
+        for (now, may) in [(100, true), (109, true), (110, false)] {
+            assert_eq!(fresh.may_send(at(now), age), may, "at {now}");
+        }
+        fresh.extended(at(109), at(150));
+        for (now, may) in [(110, true), (130, true), (131, false)] {
+            assert_eq!(fresh.may_send(at(now), age), may, "extended, at {now}");
+        }
+        fresh.extended(at(150), at(200));
+        assert!(!fresh.may_send(at(150), Duration::from_secs(1_000)), "the lease had ended when the answer came");
+    }
 }

@@ -36,6 +36,7 @@ pub fn lines(at: At<'_>, context: &Context<'_>, findings: &mut Findings) -> Vec<
         out.extend(builder.line(entry));
     }
     shared_documents(at, context, findings);
+    shared_indexes(at, &out, findings);
     out
 }
 
@@ -249,6 +250,34 @@ fn shared_documents(at: At<'_>, context: &Context<'_>, findings: &mut Findings) 
                 writers.insert(target, &entry.key);
             }
         }
+    }
+}
+
+/// K7: two lines write one index only under ids that cannot meet.
+fn shared_indexes(at: At<'_>, lines: &[LineSettings], findings: &mut Findings) {
+    let indexes: Vec<_> = lines
+        .iter()
+        .filter_map(|line| match (&line.sink, &line.line.document) {
+            (SinkKind::Elasticsearch(search), Some(document)) => Some((line.line.name, search, &document.id)),
+            _ => None,
+        })
+        .collect();
+    for (n, (name, search, id)) in indexes.iter().enumerate() {
+        let same = |other: &super::systems::ElasticsearchSettings| {
+            other.index == search.index && other.urls.iter().any(|url| search.urls.contains(url))
+        };
+        let meets = |other: &crate::domain::template::Template| {
+            let (ours, theirs) = (id.leading_text(), other.leading_text());
+            ours.starts_with(theirs) || theirs.starts_with(ours)
+        };
+        let Some((first, _, _)) = indexes[..n].iter().find(|(_, other, other_id)| same(other) && meets(other_id)) else {
+            continue;
+        };
+        let Some(entry) = at.entries().iter().find(|entry| entry.key == name.as_str()) else { continue };
+        let index = At(Some(entry)).get("sink").get("elasticsearch").get("index");
+        let message = format!("lines `{first}` and `{name}` write one index, and their documents can have one id");
+        let finding = findings.add(Code::SharedDocument, index.place(), message);
+        finding.help("give each line an index of its own, or let their ids begin with different texts");
     }
 }
 

@@ -18,6 +18,7 @@ use std::time::Duration;
 pub const ORDER: &str = include_str!("tests/order.yaml");
 pub const PRODUCT: &str = include_str!("tests/product.yaml");
 pub const DEMO: &str = include_str!("../../config/demo.yaml");
+const SHOP: &str = include_str!("../../config/shop.yaml");
 /// Small and good; the table of faults breaks it in one place each.
 const BASE: &str = include_str!("tests/base.yaml");
 
@@ -42,10 +43,11 @@ pub fn found(text: &str) -> Vec<Finding> {
     }
 }
 
-/// Goal: the acceptance cases' configurations, the demo and our base load without a word. Method: each as it stands.
+/// Goal: the acceptance cases' configurations, the demo, the shop on real systems and our base load without a word.
+/// Method: each as it stands.
 #[test]
 fn good_configurations_load() {
-    for text in [ORDER, PRODUCT, DEMO, BASE] {
+    for text in [ORDER, PRODUCT, DEMO, SHOP, BASE] {
         let loaded = loaded(text);
         assert_eq!(loaded.warnings, [], "a good configuration needs no warning");
         assert!(!loaded.settings.lines.is_empty() && !loaded.settings.sources.is_empty());
@@ -163,6 +165,15 @@ const FAULTS: &[Fault] = &[
     (Code::BadField, "{ count: trade.item }", "{ each: §trade.item }"),
     (Code::NoDocument, "store: { embedded: {} }", "lines: { §x: { row: order, sink: { embedded: } } }\n#"),
     (Code::SharedDocument, "embedded: {} } # sink", "jsonl: { path: §./a/../in.jsonl } }"),
+    (
+        Code::SharedDocument,
+        "lines:",
+        "lines:\n  a: { row: order, document: { id: \"x{no}\", fields: { no: trade.orders.no } }, sink: { elasticsearch: \
+         { urls: [\"http://h:1\"], index: i } } }\n  b: { row: order, document: { id: \"x-{no}\", fields: { no: \
+         trade.orders.no } }, sink: { elasticsearch: { urls: [\"http://g:1\", \"http://h:1\"], index: §i } } }\n  c: { row: \
+         order, document: { id: \"y{no}\", fields: { no: trade.orders.no } }, sink: { elasticsearch: { urls: \
+         [\"http://h:1\"], index: i } } }",
+    ),
     (Code::SharedId, "key: \"{no}\"", "key: \"{no}:{shop}\""),
     (Code::ManyAsOne, "status: trade.orders.status", "status: §trade.item.qty"),
     (Code::BadLanes, "{ urgent: 6, normal: 3 }", "{ urgent: 6, normal: 3, bulk: §0 }"),

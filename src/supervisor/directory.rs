@@ -6,7 +6,7 @@
 use super::threads::Threads;
 use crate::actors::entity::{EntityActor, EntitySetup};
 use crate::domain::ids::{Millis, Name, RowId};
-use crate::messages::entity::{ApplyChanges, EntityKeeper, EntityPulse, RowDirectory};
+use crate::messages::entity::{ApplyChanges, EntityKeeper, EntityPulse, Forget, RowDirectory};
 use actix::prelude::*;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
@@ -110,9 +110,13 @@ impl EntityDirectory {
         self.live.get(row).map(|e| (e.pulse.is_idle(), e.pulse.bytes(), e.sent, e.pulse.last()))
     }
 
-    /// N3: nothing remembered of any row is trusted any more; entities at rest go, the others when they rest.
+    /// N3: nothing remembered of any row is trusted any more; entities at rest go, the others forget.
     pub fn forget_all(&self) {
         self.sweep_where(|_| true);
+        for mut live in self.live.iter_mut() {
+            live.sent += 1;
+            live.address.do_send(Forget);
+        }
     }
 
     /// A stuck thread's entities are left to it: new ones take their rows, and what the old ones still say is late.

@@ -1,11 +1,10 @@
 //! The ordered end of a node (4.4), as data: who feeds closes first, a deadline per step, progress shown.
 
-use super::{Supervisor, commit};
+use super::Supervisor;
 use crate::messages::control::{ActorId, Drain, DrainAll, Drained};
 use crate::messages::observe::Observation;
 use actix::prelude::*;
 use futures_util::future::join_all;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// One step of the drain.
@@ -77,13 +76,14 @@ impl Supervisor {
     }
 
     fn commit_all(&mut self) -> impl Future<Output = u64> + use<> {
-        let committing = commit(self.owed(None), Arc::clone(&self.stores.rows), Arc::clone(&self.hall.board));
+        let owed = self.owed(None);
+        let committing = self.committing(owed);
         async move {
-            let (left, cause) = committing.await;
-            if let Some(fault) = cause {
+            let done = committing.await;
+            if let Some(fault) = done.cause {
                 tracing::warn!(%fault, "last commit failed");
             }
-            left as u64
+            done.left as u64
         }
     }
 

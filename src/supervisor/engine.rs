@@ -9,7 +9,7 @@ use super::{Pace, SourceSlot, Supervisor};
 use crate::actors::delivery::Policy;
 use crate::actors::entity::EntitySetup;
 use crate::actors::partition::PartitionSetup;
-use crate::actors::sink::SinkSetup;
+use crate::actors::sink::{LineBreaker, SinkSetup};
 use crate::domain::assignment::Generations;
 use crate::domain::decode::DecodeSettings;
 use crate::domain::fault::{Fault, FaultKind};
@@ -71,6 +71,17 @@ impl Engine {
     /// Starts every actor of the node. Must be called on the system's own thread.
     pub fn start(settings: Arc<Settings>, parts: Parts, totals: Arc<Totals>, clock: fn() -> Millis) -> Self {
         let threads = Threads::start(settings.node.threads);
+        Self::start_on(threads, settings, parts, totals, clock)
+    }
+
+    /// The same on threads that are there already.
+    pub fn start_on(
+        threads: Arc<Threads>,
+        settings: Arc<Settings>,
+        parts: Parts,
+        totals: Arc<Totals>,
+        clock: fn() -> Millis,
+    ) -> Self {
         let node = &settings.node;
         let bounds = Bounds { entities_max: node.entities_max, bytes_max: node.entity_bytes_max, idle_max: node.entity_idle_max };
         let directory = EntityDirectory::new(Arc::clone(&threads), bounds);
@@ -127,6 +138,8 @@ impl Engine {
             started,
             draining: false,
             committing: false,
+            commit_after: Millis(0),
+            losses: 0,
             uncommitted: 0,
             tending: false,
             ticks: 0,
@@ -337,6 +350,7 @@ impl Common<'_> {
             },
             lease: queue.lease,
             skip_equal: skip_equal.get(&line.line.name).cloned().unwrap_or_default(),
+            breaker: LineBreaker::default(),
             meters: stores.line_meters.get(&line.line.name)?.clone(),
             store_meters: stores.store_meters.clone(),
             clock: self.clock,

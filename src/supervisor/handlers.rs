@@ -2,7 +2,7 @@
 
 use super::assignment::{IntakeDoor, PartitionSlot, PartitionsAssigned, PartitionsRevoked, SourceFailed};
 use super::crew::{CrewSlot, Handle};
-use super::{Supervisor, TICK, commit};
+use super::{Supervisor, TICK};
 use crate::actors::partition::CommitBoard;
 use crate::domain::assignment::{Answer, Event};
 use crate::domain::health::{ActorKind, ActorState};
@@ -53,6 +53,7 @@ impl Supervisor {
         if self.draining {
             return;
         }
+        self.hear_losses();
         self.commit(ctx);
         for place in self.hall.threads.silent(self.settings.node.silence_max) {
             self.replace_thread(place, ctx);
@@ -334,7 +335,7 @@ impl Handler<PartitionsRevoked> for Supervisor {
                 positions.retain(|(p, _)| leaving.contains(p));
                 (control, positions)
             });
-            let committing = commit(owed.collect(), Arc::clone(&act.stores.rows), Arc::clone(&act.hall.board));
+            let committing = act.committing(owed.collect());
             // A coordinator that does not answer must not keep the group waiting: the records are read again.
             let committing = async move { tokio::time::timeout(deadline, committing).await.is_ok() };
             committing.into_actor(act).map(move |_, act, _| {

@@ -9,6 +9,7 @@ mod commands;
 mod crew;
 pub mod directory;
 mod drain;
+mod durability;
 pub mod engine;
 mod handlers;
 mod marks;
@@ -21,10 +22,10 @@ pub mod wiring;
 pub use crate::messages::control::Drained;
 pub use drain::DRAIN_STEPS;
 pub use engine::{Engine, IdleState, Parts, SourcePart, block_on};
+pub use threads::Threads;
 
 use crate::domain::assignment::{Answer, Event, Generations};
-use crate::domain::fault::Fault;
-use crate::domain::ids::{Millis, Name, NextOffset, Partition};
+use crate::domain::ids::{Millis, Name, Partition};
 use crate::messages::control::{ActorExited, ActorId};
 use crate::ports::ledger::Ledger;
 use crate::ports::source::{Source, SourceControl};
@@ -34,7 +35,7 @@ use actix::prelude::*;
 use assignment::{Hall, PartitionSlot};
 use crew::{CrewSlot, Stores};
 use directory::EntityDirectory;
-use shared::{Board, ByteBudget};
+use shared::ByteBudget;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,9 +44,6 @@ use std::time::Duration;
 const TICK: Duration = Duration::from_millis(250);
 /// Between two tries to read what earlier processes noted.
 const BEGIN_AGAIN: Duration = Duration::from_secs(1);
-
-/// Positions to commit with the source that keeps them.
-type Owed = (Arc<dyn SourceControl>, Vec<(Partition, NextOffset)>);
 
 /// One configured source.
 struct SourceSlot {
@@ -85,6 +83,10 @@ pub struct Supervisor {
     started: Millis,
     draining: bool,
     committing: bool,
+    /// No commit before then: making rows durable may be dear.
+    commit_after: Millis,
+    /// W3: losses of the row store that were gone back for.
+    losses: u64,
     /// Commits in a row that came to nothing.
     uncommitted: u32,
     tending: bool,
@@ -144,46 +146,6 @@ impl Supervisor {
         }
     }
 
-    /// O1 behind W2: what is settled is made durable, then committed. One commit is under way at a time.
-    fn commit(&mut self, ctx: &mut Context<Self>) {
-        if self.committing {
-            return;
-        }
-        let owed = self.owed(Some(self.hall.now()));
-        if owed.is_empty() {
-            return;
-        }
-        self.committing = true;
-        let committing = commit(owed, Arc::clone(&self.stores.rows), Arc::clone(&self.hall.board));
-        ctx.spawn(committing.into_actor(self).map(|left, act, _| {
-            act.committing = false;
-            act.uncommitted = if left.1.is_some() { act.uncommitted.saturating_add(1) } else { 0 };
-            if let (_, Some(fault)) = left {
-                WaitingFor { fault: &fault, attempts: act.uncommitted, after: TICK }.emit();
-            }
-        }));
-    }
-
-    /// Positions to commit, by the source that keeps them; with a time, only of sources whose turn it is.
-    fn owed(&mut self, now: Option<Millis>) -> Vec<Owed> {
-        let mut by_source: Vec<Vec<(Partition, NextOffset)>> = vec![Vec::new(); self.sources.len()];
-        for (partition, next) in self.hall.board.owed() {
-            if let Some(slot) = self.partitions.get(&partition) {
-                by_source[slot.source].push((partition, next));
-            }
-        }
-        let mut owed = Vec::new();
-        for (source, positions) in self.sources.iter_mut().zip(by_source).filter(|(_, positions)| !positions.is_empty()) {
-            let due = |now: Millis| now.since(source.committed) >= source.pace.commit_every.as_millis() as i64;
-            if now.is_some_and(|now| !due(now)) {
-                continue;
-            }
-            source.committed = now.unwrap_or(source.committed);
-            owed.extend(source.control.as_ref().map(|control| (Arc::clone(control), positions)));
-        }
-        owed
-    }
-
     /// J11: what earlier processes noted is read before any source starts; a queue that does not answer is waited for.
     fn begin(&mut self, ctx: &mut Context<Self>) {
         let remembering = marks::remember(Arc::clone(&self.stores.queue), Arc::clone(&self.ledger));
@@ -214,28 +176,6 @@ impl Supervisor {
             }
         }));
     }
-}
-
-/// Commits by source; the number of partitions that could not be, and why.
-async fn commit(owed: Vec<Owed>, rows: Arc<dyn crate::ports::rows::RowStore>, board: Arc<Board>) -> (usize, Option<Fault>) {
-    let all = owed.iter().map(|(_, positions)| positions.len()).sum();
-    if let Err(fault) = rows.make_durable().await {
-        return (all, Some(fault));
-    }
-    let (mut left, mut cause) = (0, None);
-    for (control, positions) in owed {
-        match control.commit(positions.clone()).await {
-            Ok(()) => {
-                board.mark_committed(&positions);
-                crate::domain::steps::reached(crate::domain::steps::Step::PositionCommitted);
-            }
-            Err(fault) => {
-                left += positions.len();
-                cause = Some(fault);
-            }
-        }
-    }
-    (left, cause)
 }
 
 impl Actor for Supervisor {

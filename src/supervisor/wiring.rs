@@ -137,7 +137,8 @@ pub fn topic_lives(settings: &Settings, doors: &Doors) -> Vec<Arc<dyn TopicLives
 
 /// Whether a node has ever run on the stores of these settings.
 pub fn has_run(settings: &Settings) -> bool {
-    EmbeddedStore::exists(&settings.node.data_dir)
+    // Rows elsewhere may have been written from any machine.
+    settings.store != Store::Embedded || EmbeddedStore::exists(&settings.node.data_dir)
 }
 
 /// Removes what earlier runs left in the stores of these settings.

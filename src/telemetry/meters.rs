@@ -133,6 +133,7 @@ pub struct LineMeters {
     documents: Arc<[Counter]>,
     stages: Arc<[Histogram]>,
     request: Histogram,
+    breaker: Gauge,
     ambiguous: Counter,
     late: Counter,
     totals: Arc<Totals>,
@@ -150,6 +151,7 @@ impl LineMeters {
             documents: DocumentOutcome::ALL.iter().map(document).collect(),
             stages: Stage::ALL.iter().map(stage).collect(),
             request: metrics::histogram!(SINK_REQUEST, "line" => name),
+            breaker: metrics::gauge!(SINK_BREAKER_OPEN, "line" => name),
             ambiguous: metrics::counter!(AMBIGUOUS_COLUMNS, "line" => name),
             late: metrics::counter!(JOBS_LATE, "line" => name),
             totals: totals.clone(),
@@ -173,6 +175,10 @@ impl LineMeters {
     /// How long one request to the sink took.
     pub fn request(&self, took: Duration) {
         self.request.record(took.as_secs_f64());
+    }
+    /// Whether the line waits for a side that does not answer (J7).
+    pub fn open(&self, open: bool) {
+        self.breaker.set(if open { 1.0 } else { 0.0 });
     }
     /// M1: fields that found several living rows of a one-to-one table.
     pub fn ambiguous(&self, fields: u64) {

@@ -52,6 +52,7 @@ metrics! {
     JOB_OLDEST = Gauge "widerow_job_oldest_seconds" ["line", "lane"] "Age of the oldest job that waits in a lane.";
     SINK_DOCUMENTS = Counter "widerow_sink_documents_total" ["line", "outcome"] "Documents, by what the sink answered.";
     SINK_REQUEST = Histogram "widerow_sink_request_seconds" ["line"] "Time of one request to a sink.";
+    SINK_BREAKER_OPEN = Gauge "widerow_sink_breaker_open" ["line"] "1 while a line takes no jobs because its sink, store or queue does not answer.";
     AMBIGUOUS_COLUMNS = Counter "widerow_ambiguous_columns_total" ["line"] "Document fields that found several living rows of a one-to-one table.";
     ACTOR_STATE = Gauge "widerow_actor_state" ["kind", "state"] "Actors of a kind in a state.";
     ACTOR_MAILBOX_DEPTH = Gauge "widerow_actor_mailbox_depth" ["kind"] "Messages waiting in the mailboxes of a kind.";

@@ -265,3 +265,14 @@ proptest! {
         run(history(&Place::embedded(), rules(on_late, strict, max), steps))?;
     }
 }
+
+#[cfg(feature = "redis")]
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Goal: I7 and J2 on Redis, with another process taking over.
+    #[test]
+    fn every_offer_is_followed_by_a_take_on_redis(steps in steps(), on_late in late(), strict: bool, max in 1..8usize) {
+        run(history(&Place::redis(), rules(on_late, strict, max), steps))?;
+    }
+}

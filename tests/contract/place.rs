@@ -1,4 +1,5 @@
-//! Where a contract runs: plain memory or an embedded store in a folder of its own, with a clock the test owns.
+//! Where a contract runs: plain memory, an embedded store in a folder of its own, or a real Redis with keys of its own; with a
+//! clock the test owns.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -8,21 +9,45 @@ use widerow::domain::ids::{Millis, Name};
 use widerow::domain::job::Lane;
 use widerow::domain::schema::{RowKind, Schema, VersionKind};
 use widerow::domain::template::Template;
+#[cfg(feature = "redis")]
+use widerow::io::asynq::{AsynqQueue, Setup};
+#[cfg(feature = "redis")]
+use widerow::io::embedded::overflow_shelf;
 use widerow::io::embedded::{EmbeddedDocuments, EmbeddedLedger, EmbeddedQueue, EmbeddedRowStore, EmbeddedStore};
+#[cfg(feature = "redis")]
+use widerow::io::jobbook::Shelf;
 use widerow::io::jobbook::wait::Clock;
 use widerow::io::memory::{MemoryDocuments, MemoryLedger, MemoryQueue, MemoryRowStore};
+#[cfg(feature = "redis")]
+use widerow::io::redis::Redis;
 use widerow::ports::ledger::Ledger;
 use widerow::ports::queue::JobQueue;
 use widerow::ports::rows::RowStore;
 use widerow::ports::sink::Sink;
+#[cfg(feature = "redis")]
+use widerow::settings::{AsynqSettings, RedisAddress, RedisMode};
 use widerow::settings::{OnLate, Queue, QueueKind, Retry};
 
 pub enum Place {
     Memory,
     Embedded(TempDir),
+    /// Jobs on Redis (or a cluster) under a prefix; what overflows lies in the folder.
+    #[cfg(feature = "redis")]
+    Redis(TempDir, String, crate::servers::Kind),
 }
 
 impl Place {
+    #[cfg(feature = "redis")]
+    pub fn redis() -> Self {
+        Self::redis_of(crate::servers::Kind::Redis)
+    }
+
+    #[cfg(feature = "redis")]
+    pub fn redis_of(kind: crate::servers::Kind) -> Self {
+        static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        Self::Redis(tempfile::tempdir().unwrap(), format!("p{}", NUMBER.fetch_add(1, Ordering::SeqCst)), kind)
+    }
+
     pub fn embedded() -> Self {
         Self::Embedded(tempfile::tempdir().unwrap())
     }
@@ -30,6 +55,8 @@ impl Place {
     pub fn store(&self) -> Option<Arc<EmbeddedStore>> {
         match self {
             Self::Memory => None,
+            #[cfg(feature = "redis")]
+            Self::Redis(dir, ..) => Some(EmbeddedStore::open(dir.path()).unwrap()),
             Self::Embedded(dir) => Some(EmbeddedStore::open(dir.path()).unwrap()),
         }
     }
@@ -42,6 +69,11 @@ impl Place {
     }
 
     pub fn queue(&self, settings: &Queue, clock: &TestClock) -> Arc<dyn JobQueue> {
+        #[cfg(feature = "redis")]
+        if let Self::Redis(dir, prefix, kind) = self {
+            let store = EmbeddedStore::open(dir.path()).unwrap();
+            return Arc::new(asynq(settings, clock, (prefix, *kind), overflow_shelf(store, settings)));
+        }
         match self.store() {
             None => Arc::new(MemoryQueue::new(settings, clock.as_clock())),
             Some(store) => Arc::new(EmbeddedQueue::open(store, settings, clock.as_clock()).unwrap()),
@@ -63,6 +95,53 @@ impl Place {
     }
 }
 
+/// A queue of the shared Redis.
+#[cfg(feature = "redis")]
+fn asynq(
+    settings: &Queue,
+    clock: &TestClock,
+    (prefix, kind): (&str, crate::servers::Kind),
+    overflow: Box<dyn Shelf>,
+) -> AsynqQueue {
+    let cluster = kind == crate::servers::Kind::RedisCluster;
+    let redis = RedisAddress {
+        mode: if cluster { RedisMode::Cluster } else { RedisMode::Single },
+        hosts: vec![crate::servers::shared(kind).address()],
+        database: 0,
+        username: None,
+        password: None,
+        tls: None,
+        timeout: Duration::from_secs(20),
+    };
+    let way = Redis::new(&redis).unwrap();
+    let asynq = AsynqSettings { redis, queue: format!("{prefix}-{{line}}_{{lane}}"), allow_eviction: false };
+    let (queue, clock) = (settings.clone(), Some(clock.as_clock()));
+    AsynqQueue::new(Setup { redis: way, asynq, queue, lines: vec![], overflow, clock }).unwrap()
+}
+
+/// Runs every body on Redis.
+#[cfg(feature = "redis")]
+macro_rules! on_redis {
+    ($($body:ident),* $(,)?) => {
+        mod asynq {
+            $(#[test] fn $body() { $crate::place::run(super::$body(&$crate::place::Place::redis())); })*
+        }
+    };
+}
+
+/// Runs every body on a Redis Cluster.
+#[cfg(feature = "redis")]
+macro_rules! on_cluster {
+    ($($body:ident),* $(,)?) => {
+        mod cluster {
+            use $crate::place::{Place, run};
+            $(#[test] fn $body() { run(super::$body(&Place::redis_of($crate::servers::Kind::RedisCluster))); })*
+        }
+    };
+}
+#[cfg(feature = "redis")]
+pub(crate) use {on_cluster, on_redis};
+
 /// Runs every body on both places.
 macro_rules! on_both {
     ($($body:ident),* $(,)?) => {
@@ -81,7 +160,7 @@ pub fn run<T>(body: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(body)
 }
 
-/// Two row kinds: `order` by weight, `sku` by counter.
+/// Row kinds: `order` and `order2` by weight, `sku` by counter.
 pub fn schema() -> Arc<Schema> {
     let kind = |name: &str, version| RowKind {
         name: Name::of(name),
@@ -91,7 +170,8 @@ pub fn schema() -> Arc<Schema> {
         version,
         tables: vec![],
     };
-    Arc::new(Schema::new(vec![], vec![kind("order", VersionKind::Weight), kind("sku", VersionKind::Counter)], vec![]))
+    let kinds = [("order", VersionKind::Weight), ("order2", VersionKind::Weight), ("sku", VersionKind::Counter)];
+    Arc::new(Schema::new(vec![], kinds.map(|(name, version)| kind(name, version)).into(), vec![]))
 }
 
 /// Three lanes of weights 6, 3, 1.

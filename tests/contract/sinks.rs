@@ -1,6 +1,6 @@
 //! What a sink that can be asked promises (K1).
 
-use crate::place::{Place, on_both};
+use super::place::{Place, on_both};
 use bytes::Bytes;
 use widerow::domain::ids::{RowKey, RowVersion};
 use widerow::ports::sink::{Body, Held, Sink, SinkOutcome, SinkWrite};

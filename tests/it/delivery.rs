@@ -1,15 +1,16 @@
 //! Goal: the sink ends with the row's last content, however jobs, runs and lost answers fall (J2, J3, K1, K5; 2.12 cases 8, 9).
 //!
-//! Method: the test feeds one record at a time into a node on memory parts and holds the sink's writes behind a gate, so
-//! that every interleaving is played on purpose.
+//! Method: the test feeds one record at a time into a node and holds the sink's writes behind a gate, so that every
+//! interleaving is played on purpose; on each queue there is.
 
-use crate::world::{Feed, SHOP, World, ended, look, run, until};
+use super::queues::{Make, on_queues};
+use super::world::{Feed, SHOP, World, ended, look, run, until};
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 use widerow::domain::fault::{Fault, FaultKind};
 use widerow::domain::ids::Name;
 use widerow::io::memory::Call;
-use widerow::ports::queue::JobQueue;
+use widerow::messages::observe::{ActorKind, ActorState, Observation};
 use widerow::supervisor::{Engine, IdleState};
 use widerow::telemetry::{DocumentOutcome, JobOutcome};
 
@@ -20,7 +21,7 @@ fn order(status: u64, hidden: u64) -> Value {
 
 /// Waiting and running jobs of the line.
 async fn jobs(world: &World) -> (u64, u64) {
-    let lanes = world.queue.counts(Name::of("orders")).await.unwrap();
+    let lanes = world.jobs.counts(Name::of("orders")).await.unwrap();
     (lanes.iter().map(|l| l.waiting + l.retry).sum(), lanes.iter().map(|l| l.active).sum())
 }
 
@@ -44,18 +45,27 @@ async fn over(engine: Engine, feed: Feed, world: &World, status: u64) {
     assert!(came.windows(2).all(|pair| pair[0].1 <= pair[1].1), "{came:?}");
 }
 
-fn skipping() -> World {
-    World::new(SHOP, "", |settings| {
+fn skipping(make: Make) -> World {
+    let world = World::new(SHOP, "", |settings| {
         settings.lines[0].line.skip_equal = true;
         settings.lines[0].workers = 2;
         settings.lines[0].batch = 1;
-    })
+    });
+    world.on_queue(make)
 }
 
+on_queues!(
+    a_change_during_the_run_gets_a_follow_up,
+    there_and_back_ends_there,
+    a_lost_answer_forbids_skipping,
+    equal_documents_are_skipped_only_when_asked,
+    a_delete_during_the_run_ends_deleted,
+    one_worker_probes_a_silent_sink,
+);
+
 /// Changes that land while the row's job runs get one follow-up, which runs after it and brings the last of them (J2).
-#[test]
-fn a_change_during_the_run_gets_a_follow_up() {
-    let world = skipping();
+fn a_change_during_the_run_gets_a_follow_up(make: Make) {
+    let world = skipping(make);
     run(async {
         let (engine, feed) = world.start_fed();
         feed.begin().await;
@@ -82,9 +92,8 @@ fn a_change_during_the_run_gets_a_follow_up() {
 }
 
 /// A → B → A with two workers and skipping on: the second A lands while B is on its way, and is written (K5).
-#[test]
-fn there_and_back_ends_there() {
-    let world = skipping();
+fn there_and_back_ends_there(make: Make) {
+    let world = skipping(make);
     run(async {
         let (engine, feed) = world.start_fed();
         feed.begin().await;
@@ -103,9 +112,8 @@ fn there_and_back_ends_there() {
 }
 
 /// B reached the sink but its answer was lost: the sink may hold either, so A is written though A was the last known (K5).
-#[test]
-fn a_lost_answer_forbids_skipping() {
-    let world = skipping();
+fn a_lost_answer_forbids_skipping(make: Make) {
+    let world = skipping(make);
     run(async {
         let (engine, feed) = world.start_fed();
         feed.begin().await;
@@ -125,10 +133,9 @@ fn a_lost_answer_forbids_skipping() {
 }
 
 /// A change that the document does not show is not written while skipping is on, and is when it is off.
-#[test]
-fn equal_documents_are_skipped_only_when_asked() {
+fn equal_documents_are_skipped_only_when_asked(make: Make) {
     for skip in [true, false] {
-        let world = skipping();
+        let world = skipping(make);
         run(async {
             let (engine, feed) = world.start_fed();
             engine.skip_equal[&Name::of("orders")].store(skip, Ordering::Relaxed);
@@ -146,9 +153,8 @@ fn equal_documents_are_skipped_only_when_asked() {
 }
 
 /// A delete that lands while a write is on its way ends as a delete, and an insert after it as a document (K4, M5).
-#[test]
-fn a_delete_during_the_run_ends_deleted() {
-    let world = skipping();
+fn a_delete_during_the_run_ends_deleted(make: Make) {
+    let world = skipping(make);
     run(async {
         let (engine, feed) = world.start_fed();
         feed.begin().await;
@@ -168,5 +174,38 @@ fn a_delete_during_the_run_ends_deleted() {
         assert_eq!(ended(&engine).await, IdleState::Idle);
         engine.drain().await;
         assert_eq!(world.documents().await["n1"]["status"], 3);
+    });
+}
+
+/// A sink that does not answer is asked by one worker of the line; the others take nothing, and all say why (J7).
+fn one_worker_probes_a_silent_sink(make: Make) {
+    let world = skipping(make);
+    run(async {
+        let (engine, feed) = world.start_fed();
+        feed.begin().await;
+        world.sink.inner.script.fail_next(Call::Write, 1, &Fault::new(FaultKind::Unreachable, "scripted", "the sink is away"));
+        world.sink.after.shut();
+        feed.deliver(&order(1, 0)).await;
+        until("the first try is at the sink", async || (world.sink.came() == 1).then_some(())).await;
+        world.sink.before.shut();
+        world.sink.after.open();
+        until("the probe is at the sink", async || (world.sink.came() == 2).then_some(())).await;
+        let other = json!({ "database": "trade", "table": "orders", "type": "insert", "ts": 1,
+            "data": { "id": 2, "order_no": "n2", "status": 1 } });
+        feed.deliver(&other).await;
+        until("the other job waits", async || (jobs(&world).await == (1, 1)).then_some(())).await;
+        until("both workers say that they wait", async || {
+            let picture = look(&engine).await;
+            let sinks: Vec<_> = picture.actors.iter().filter(|actor| actor.kind == ActorKind::Sink).collect();
+            let waits = |actor: &&Observation| actor.state == ActorState::BackingOff && actor.reason.contains("the sink is away");
+            (sinks.len() == 2 && sinks.iter().all(waits)).then_some(())
+        })
+        .await;
+        assert_eq!((jobs(&world).await, world.sink.came()), ((1, 1), 2), "the other job waits, only the probe is out");
+        world.sink.before.open();
+        settled(&world, 2).await;
+        assert_eq!(world.totals.jobs(JobOutcome::Buried), 0);
+        assert_eq!(world.documents().await["n2"]["status"], 1);
+        over(engine, feed, &world, 1).await;
     });
 }

@@ -21,6 +21,7 @@ use widerow::domain::row::WideRow;
 use widerow::io::jobbook::wait::wall_clock;
 use widerow::io::memory::{MemoryDocuments, MemoryLedger, MemoryQueue, MemoryRowStore};
 use widerow::messages::control::Picture;
+use widerow::ports::queue::JobQueue;
 use widerow::ports::rows::{Checked, CheckedWrite, Horizon, Page, RowStore, RowWrite, WriteOutcome};
 use widerow::ports::sink::{Body, Held, Sink, SinkOutcome, SinkWrite};
 use widerow::ports::source::{Assigned, Delivery, Intake, Source, SourceControl};
@@ -79,6 +80,10 @@ impl Dice {
     /// The seed is printed, so that a failure can be played again.
     pub fn new(seed: u64) -> Self {
         let _ = writeln!(std::io::stderr(), "seed {seed}");
+        Self::silent(seed)
+    }
+    /// The same where somebody else prints it.
+    pub fn silent(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
     pub fn below(&mut self, n: u64) -> u64 {
@@ -231,10 +236,15 @@ type Judge = Box<dyn Fn(&RowId) -> Word + Send + Sync>;
 pub struct JudgedRows {
     pub inner: MemoryRowStore,
     pub gate: Gate,
+    /// Before anything is made durable.
+    pub durable: Gate,
     judge: Mutex<Judge>,
 }
 
 impl JudgedRows {
+    fn over(inner: MemoryRowStore) -> Self {
+        Self { inner, gate: Gate::new(true), durable: Gate::new(true), judge: Mutex::new(Box::new(|_| Word::Pass)) }
+    }
     pub fn set(&self, judge: impl Fn(&RowId) -> Word + Send + Sync + 'static) {
         *self.judge.lock().unwrap_or_else(|e| e.into_inner()) = Box::new(judge);
     }
@@ -283,7 +293,13 @@ impl RowStore for JudgedRows {
         self.inner.set_meta(key, expected, value)
     }
     fn make_durable(&self) -> Answer<'_, Result<(), Fault>> {
-        self.inner.make_durable()
+        Box::pin(async move {
+            self.durable.pass().await;
+            self.inner.make_durable().await
+        })
+    }
+    fn losses(&self) -> u64 {
+        self.inner.losses()
     }
     fn approximate_rows(&self, kind: Name) -> Option<u64> {
         self.inner.approximate_rows(kind)
@@ -369,6 +385,8 @@ pub struct World {
     pub settings: Settings,
     pub rows: Arc<JudgedRows>,
     pub queue: MemoryQueue,
+    /// The queue a node works on: the one above, unless the test brings another.
+    pub jobs: Arc<dyn JobQueue>,
     pub ledger: Arc<MemoryLedger>,
     pub sink: Arc<GatedSink>,
     pub totals: Arc<Totals>,
@@ -381,11 +399,23 @@ impl World {
         std::fs::write(dir.path().join("records.jsonl"), records).unwrap();
         let mut settings = load(config, dir.path());
         change(&mut settings);
-        let inner = MemoryRowStore::new(Arc::clone(&settings.schema));
-        let rows = Arc::new(JudgedRows { inner, gate: Gate::new(true), judge: Mutex::new(Box::new(|_| Word::Pass)) });
+        let rows = Arc::new(JudgedRows::over(MemoryRowStore::new(Arc::clone(&settings.schema))));
         let queue = MemoryQueue::new(&settings.queue, wall_clock());
+        let jobs = Arc::new(queue.clone());
         let (ledger, sink) = (Arc::new(MemoryLedger::new()), Arc::new(GatedSink::new()));
-        Self { _dir: dir, settings, rows, queue, ledger, sink, totals: Arc::default() }
+        Self { _dir: dir, settings, rows, queue, jobs, ledger, sink, totals: Arc::default() }
+    }
+
+    /// The same world on another queue, made for its settings in its folder.
+    pub fn on_queue(self, make: impl FnOnce(&Settings, &Path) -> Arc<dyn JobQueue>) -> Self {
+        let jobs = make(&self.settings, self._dir.path());
+        Self { jobs, ..self }
+    }
+
+    /// The same world on rows that can be lost until they are made durable.
+    pub fn on_unlogged_rows(self) -> Self {
+        let rows = Arc::new(JudgedRows::over(MemoryRowStore::unlogged(Arc::clone(&self.settings.schema))));
+        Self { rows, ..self }
     }
 
     pub fn shop(shop: &Shop, change: impl FnOnce(&mut Settings)) -> Self {
@@ -401,6 +431,7 @@ impl World {
             settings,
             rows: Arc::clone(&self.rows),
             queue: self.queue.clone(),
+            jobs: Arc::clone(&self.jobs),
             ledger: Arc::new(MemoryLedger::new()),
             sink: Arc::clone(&self.sink),
             totals: Arc::default(),
@@ -428,7 +459,7 @@ impl World {
         let sink: Arc<dyn Sink> = self.sink.clone();
         Doors {
             rows: self.rows.clone(),
-            queue: Arc::new(self.queue.clone()),
+            queue: self.jobs.clone(),
             ledger: self.ledger.clone(),
             sinks: self.settings.lines.iter().map(|line| (line.line.name, sink.clone())).collect(),
         }

@@ -20,6 +20,9 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Redis,
+    RedisCluster,
+    /// One node of a Redis Cluster, without slots.
+    RedisNode,
     Kafka,
     Hbase,
     Search,
@@ -27,11 +30,12 @@ pub enum Kind {
 }
 
 impl Kind {
-    const COUNT: usize = 5;
+    const COUNT: usize = 6;
 
     const fn name(self) -> &'static str {
         match self {
-            Self::Redis => "redis",
+            Self::Redis | Self::RedisNode => "redis",
+            Self::RedisCluster => "redis-cluster",
             Self::Kafka => "kafka",
             Self::Hbase => "hbase",
             Self::Search => "search",
@@ -44,7 +48,8 @@ impl Kind {
         match self {
             Self::Kafka => &["PORT", "CONTROLLER_PORT"],
             Self::Hbase => &["PORT", "REGION_PORT", "ZOOKEEPER_PORT"],
-            Self::Redis | Self::Search | Self::Mariadb => &["PORT"],
+            Self::RedisNode => &["PORT", "BUS_PORT"],
+            Self::Redis | Self::RedisCluster | Self::Search | Self::Mariadb => &["PORT"],
         }
     }
 
@@ -52,7 +57,7 @@ impl Kind {
         match self {
             Self::Hbase | Self::Search => "512m",
             Self::Kafka => "256m",
-            Self::Redis | Self::Mariadb => "",
+            Self::Redis | Self::RedisCluster | Self::RedisNode | Self::Mariadb => "",
         }
     }
 
@@ -61,7 +66,7 @@ impl Kind {
         match self {
             Self::Hbase | Self::Search => 1,
             Self::Kafka => 2,
-            Self::Redis | Self::Mariadb => 4,
+            Self::Redis | Self::RedisCluster | Self::RedisNode | Self::Mariadb => 4,
         }
     }
 }
@@ -69,6 +74,10 @@ impl Kind {
 /// A Redis of the caller's own; `address` takes connections.
 pub fn redis() -> Server {
     Server::private(Kind::Redis)
+}
+/// A node of a Redis Cluster of the caller's own; `addresses` are its own and its bus's.
+pub fn redis_node() -> Server {
+    Server::private(Kind::RedisNode)
 }
 /// A Kafka node of the caller's own; `address` is its bootstrap server. Topics must be created.
 pub fn kafka() -> Server {
@@ -100,6 +109,7 @@ pub struct Server {
     folder: PathBuf,
     ports: Vec<u16>,
     guard: Mutex<Guard>,
+    pid: AtomicU32,
     _permit: Option<Permit>,
 }
 
@@ -123,7 +133,7 @@ impl Server {
             let folder = root().join(format!(".stack/test/{}-{number}", std::process::id()));
             let ports: Vec<u16> = kind.ports().iter().map(|_| free_port()).collect();
             let guard = Mutex::new(Guard::of(kind, &folder, &ports));
-            let server = Self { kind, folder, ports, guard, _permit: permit.take() };
+            let server = Self { kind, folder, ports, guard, pid: AtomicU32::new(0), _permit: permit.take() };
             match server.ask("start") {
                 Ok(()) => return server,
                 // Between our look and the server's, somebody took the port.
@@ -147,6 +157,11 @@ impl Server {
 
     pub fn port(&self) -> u16 {
         self.ports[0]
+    }
+
+    /// The process of its present life.
+    pub fn pid(&self) -> u32 {
+        self.pid.load(Ordering::Relaxed)
     }
 
     /// Its data folder; `NAME.log` in it is its log.
@@ -206,7 +221,12 @@ impl Server {
         }
         let mut words = answer.split_whitespace();
         match words.next() {
-            Some("ok") => Ok(()),
+            Some("ok") => {
+                if let Some(pid) = words.next().and_then(|pid| pid.parse().ok()) {
+                    self.pid.store(pid, Ordering::Relaxed);
+                }
+                Ok(())
+            }
             Some("no") => Err(words.next().and_then(|code| code.parse().ok()).unwrap_or(GUARD_GONE)),
             _ => Err(GUARD_GONE),
         }

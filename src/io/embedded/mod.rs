@@ -24,7 +24,7 @@ pub mod rows;
 
 pub use documents::EmbeddedDocuments;
 pub use ledger::EmbeddedLedger;
-pub use queue::EmbeddedQueue;
+pub use queue::{EmbeddedQueue, overflow_shelf};
 pub use remembered::RememberedDocuments;
 pub use rows::EmbeddedRowStore;
 

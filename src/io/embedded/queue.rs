@@ -164,6 +164,30 @@ fn order_prefix(line: Name, lane: &str, aside: Aside) -> Vec<u8> {
     scoped(line.as_str(), &scoped(lane, &[aside as u8]))
 }
 
+/// A shelf for jobs that lie aside of a queue elsewhere (J9): whatever it commits has been synced. A store has one queue or
+/// one such shelf.
+pub fn overflow_shelf(store: Arc<EmbeddedStore>, settings: &Queue) -> Box<dyn Shelf> {
+    let lanes = LaneNames { names: settings.lanes.iter().map(|(name, _)| *name).collect(), default: settings.default_lane };
+    Box::new(SyncedShelf(FjallShelf { store, lanes }))
+}
+
+struct SyncedShelf(FjallShelf);
+
+impl Shelf for SyncedShelf {
+    fn load(&self, key: &JobKey) -> Result<Option<Entry>, Fault> {
+        self.0.load(key)
+    }
+
+    fn filed(&self, line: Name, aside: Aside, lane: Lane, after: u64, max: usize) -> Result<Vec<(u64, RowKey)>, Fault> {
+        self.0.filed(line, aside, lane, after, max)
+    }
+
+    fn commit(&mut self, changes: &[Change<'_>]) -> Result<(), Fault> {
+        self.0.commit(changes)?;
+        self.0.store.sync()
+    }
+}
+
 /// The shelf in fjall.
 struct FjallShelf {
     store: Arc<EmbeddedStore>,

@@ -7,11 +7,11 @@ use super::error::Error;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
-/// Steps as HBase's own clients take them, in units of the base.
-const STEPS: &[u32] = &[1, 2, 3, 5, 10, 20, 40, 100];
+/// Steps in units of the base. HBase's own clients go to ten seconds; a server that is back is worth asking sooner.
+const STEPS: &[u32] = &[1, 2, 3, 5, 10, 20, 50];
 const BASE: Duration = Duration::from_millis(100);
 const BASE_OVERLOADED: Duration = Duration::from_millis(500);
-const PAUSE_MAX: Duration = Duration::from_secs(10);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// The longest pause before try number `tries` (1 = the first repetition).
 pub(super) fn ceiling(tries: u32, overloaded: bool) -> Duration {
@@ -41,8 +41,8 @@ mod tests {
     #[test]
     fn pauses_follow_the_table() {
         let millis = |tries, overloaded| ceiling(tries, overloaded).as_millis();
-        assert_eq!([millis(0, false), millis(1, false), millis(5, false), millis(900, false)], [100, 100, 1000, 10_000]);
-        assert_eq!([millis(1, true), millis(5, true), millis(6, true)], [500, 5000, 10_000]);
+        assert_eq!([millis(0, false), millis(1, false), millis(5, false), millis(900, false)], [100, 100, 1000, 5000]);
+        assert_eq!([millis(1, true), millis(4, true), millis(5, true), millis(6, true)], [500, 2500, 5000, 5000]);
     }
 
     /// Goal: jitter spreads, and a named pause is kept. Method: a thousand draws.

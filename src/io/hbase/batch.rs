@@ -46,6 +46,24 @@ pub(super) struct Limits {
     pub(super) nonces: bool,
 }
 
+impl Core {
+    /// The error to end with when the table is disabled: its regions are served by nobody, for ever.
+    pub(super) async fn disabled(&self, table: &TableName) -> Option<Error> {
+        match self.locator.table_state(table).await {
+            Ok(Some(TableState::Disabled | TableState::Disabling)) => {
+                let text = "the table is disabled; enable it in the HBase shell";
+                Some(Error::new(Class::TableDisabled, format_args!("table {table}"), text))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// After so many tries that ended so, the table itself may be the cause.
+pub(super) fn is_suspect(tries: u32, class: Class) -> bool {
+    tries % STATE_ASKED_EVERY == STATE_ASKED_EVERY - 1 && matches!(class, Class::NotServing | Class::NoRegion)
+}
+
 /// One row on its way.
 #[derive(Clone, Debug)]
 struct Pending {
@@ -144,16 +162,10 @@ impl<'a> Scope<'a> {
 
     async fn locate(self, rows: Vec<Pending>) -> (Vec<(Pending, Arc<Region>)>, Vec<(Pending, Error)>) {
         let (mut located, mut failed) = (Vec::with_capacity(rows.len()), Vec::new());
-        let unserved = |row: &Pending| {
-            row.tries % STATE_ASKED_EVERY == STATE_ASKED_EVERY - 1
-                && matches!(row.last, Some(Class::NotServing | Class::NoRegion))
-        };
+        let unserved = |row: &Pending| row.last.is_some_and(|class| is_suspect(row.tries, class));
         let mut common = None;
-        if rows.iter().any(unserved)
-            && let Ok(Some(TableState::Disabled | TableState::Disabling)) = self.core.locator.table_state(self.table).await
-        {
-            let text = "the table is disabled; enable it in the HBase shell";
-            common = Some(Error::new(Class::TableDisabled, format_args!("table {}", self.table), text));
+        if rows.iter().any(unserved) {
+            common = self.core.disabled(self.table).await;
         }
         let mut current: Option<Arc<Region>> = None;
         for row in rows {
@@ -229,7 +241,8 @@ impl<'a> Scope<'a> {
             Ok(reply) => multi::outcomes(&entries, &group.sections, reply, &place),
             Err(error) => Err(error),
         };
-        let slow = |error: &Error| error.advice() == Advice::SlowDown || error.overloaded;
+        // Silence is mostly work that piles up.
+        let slow = |error: &Error| error.advice() == Advice::SlowDown || error.overloaded || error.class == Class::Timeout;
         let refused = match &outcomes {
             Ok(rows) => rows.iter().any(|row| row.as_ref().is_err_and(|failure| slow(&failure.error))),
             Err(error) => slow(error),
@@ -343,14 +356,15 @@ impl<'a> Scope<'a> {
             row.maybe_done |= error.outcome_unknown;
             row.last = Some(error.class);
             let conditional = self.items[row.index].is_conditional() && (row.maybe_done || error.class.may_be_done());
-            let ends = match error.advice() {
-                Advice::Fail | Advice::Split if whole && !alone => {
-                    halves.push(row);
-                    continue;
-                }
-                Advice::Fail | Advice::Split => true,
-                _ => conditional || (error.class == Class::Unknown && row.tries >= UNKNOWN_TRIES),
-            };
+            let given_up = error.class == Class::Unknown && row.tries >= UNKNOWN_TRIES;
+            let ends = given_up || conditional || matches!(error.advice(), Advice::Fail | Advice::Split);
+            if ends && whole && !alone && !conditional && error.class.may_be_one_rows_fault() {
+                halves.push(row);
+                continue;
+            }
+            if given_up {
+                tracing::warn!(error = %error, tries = row.tries, "an error that is on no list did not pass");
+            }
             let wait = if ends { Duration::ZERO } else { backoff::pause(row.tries + 1, &error) };
             if ends || Instant::now() + wait >= self.deadline {
                 let error = if row.maybe_done || conditional { error.with_unknown_outcome() } else { error };

@@ -67,6 +67,24 @@ impl ClientSettings {
 }
 
 /// A client of one cluster.
+///
+/// ```no_run
+/// use widerow::io::hbase::client::{Client, ClientSettings};
+/// use widerow::io::hbase::types::{Durability, Get, Put, TableName};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = Client::new(ClientSettings::new(vec!["127.0.0.1:16020".to_owned()]))?;
+/// let table = TableName::parse("orders")?;
+/// let mut put = Put::new("0042:10042", Durability::Sync)?;
+/// put.cell(b"cf", b"status", 17, b"paid")?;
+/// for outcome in client.put_many(&table, vec![put]).await {
+///     outcome?;
+/// }
+/// let cells = client.get(&table, Get::new("0042:10042")).await?;
+/// assert_eq!(cells[0].timestamp, 17);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Client {
     pub(super) core: Arc<Core>,
@@ -94,6 +112,8 @@ impl Client {
         let dial = Dial {
             user: settings.user,
             connect_timeout: settings.connect_timeout,
+            // A call may have spent some of its time on connecting.
+            silence_max: settings.call_timeout / 2,
             frame_bytes_max: FRAME_BYTES_MAX,
             tls: settings.tls,
         };
@@ -140,7 +160,7 @@ impl Client {
     }
 
     /// Changes rows; what is asked of one is done together or not at all. The cells are the increments' results where they
-    /// were asked for. Outcomes in the order of the rows.
+    /// were asked for; there may be none where a repeated call was recognised by its nonce. Outcomes in the order of the rows.
     pub async fn mutate_many(&self, table: &TableName, rows: Vec<RowMutations>) -> Vec<Result<Vec<Cell>, Error>> {
         let empty: Vec<bool> = rows.iter().map(RowMutations::is_empty).collect();
         let items = rows.into_iter().filter(|row| !row.is_empty()).map(|row| Item::Mutate(row, None)).collect();

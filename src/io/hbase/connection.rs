@@ -21,6 +21,8 @@ use tokio::time::Instant;
 
 /// Frames that wait for the socket. Beyond them a caller waits, under its own timer.
 const OUTBOX_FRAMES: usize = 64;
+/// How long the reason of an ended socket is waited for.
+const REASON_WAIT: Duration = Duration::from_millis(100);
 /// Call ids stay below this, so that no server reads one as negative.
 const CALL_IDS: u32 = i32::MAX as u32;
 
@@ -30,17 +32,37 @@ pub struct Dial {
     /// The user name that HBase takes us for.
     pub user: String,
     pub connect_timeout: Duration,
+    /// A socket on which a call waited this long and nothing at all came is closed.
+    pub silence_max: Duration,
     /// Longest frame that is taken, in bytes.
     pub frame_bytes_max: usize,
     /// TLS from the first byte. Needs the feature `hbase-tls`.
     pub tls: Option<Tls>,
 }
 
-/// How a server proves who it is.
+/// How both sides prove who they are.
 #[derive(Clone, Debug, Default)]
 pub struct Tls {
     /// An authority to trust besides the system's, in PEM.
     pub ca_pem: Option<Vec<u8>>,
+    /// Our own certificate. HBase asks for one unless `hbase.server.netty.tls.client.auth.mode` says `WANT` or `NONE`.
+    pub identity: Option<Identity>,
+}
+
+/// A certificate with its key.
+#[derive(Clone)]
+pub struct Identity {
+    /// The certificate and those that lead to its authority, in PEM.
+    pub certificates_pem: Vec<u8>,
+    /// Its key, as PKCS #8 in PEM.
+    pub key_pem: Vec<u8>,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The key is a secret.
+        f.write_str("Identity(***)")
+    }
 }
 
 /// A handle to an open socket; clones share it. The socket closes with its last handle.
@@ -53,6 +75,7 @@ pub struct Connection {
 #[derive(Debug)]
 struct Shared {
     address: Address,
+    silence_max: Duration,
     calls: Mutex<Calls>,
     closed: Notify,
     /// Frames read so far. Silence is seen by a number that stands still.
@@ -155,17 +178,17 @@ impl Connection {
         let (reader, writer) = tokio::time::timeout(dial.connect_timeout, connecting)
             .await
             .map_err(|_| unreachable(&format_args!("no connection within {:?}", dial.connect_timeout)))??;
-        Ok(Self::over(address.clone(), FrameReader::new(reader, dial.frame_bytes_max), writer))
+        Ok(Self::over(address.clone(), FrameReader::new(reader, dial.frame_bytes_max), writer, dial.silence_max))
     }
 
     /// A connection over halves that have been greeted.
-    fn over<R, W>(address: Address, reader: FrameReader<R>, writer: W) -> Self
+    fn over<R, W>(address: Address, reader: FrameReader<R>, writer: W, silence_max: Duration) -> Self
     where
         R: AsyncRead + Unpin + Send + 'static,
         W: AsyncWrite + Unpin + Send + 'static,
     {
-        let shared = Shared { address, calls: Mutex::default(), closed: Notify::new(), heard: AtomicU64::new(0) };
-        let shared = Arc::new(shared);
+        let (calls, closed, heard) = Default::default();
+        let shared = Arc::new(Shared { address, silence_max, calls, closed, heard });
         let (outbox, frames) = mpsc::channel(OUTBOX_FRAMES);
         let task = Arc::clone(&shared);
         tokio::spawn(async move {
@@ -205,38 +228,42 @@ impl Connection {
     ) -> Result<Reply, Error> {
         let shared = &*self.shared;
         let place = || format!("{method} on {}", shared.address);
-        let deadline = Instant::now() + timeout;
+        let started = Instant::now();
+        let deadline = started + timeout;
         let (id, mut answer) = shared.register()?;
         let _waiting = Waiting { shared, id };
         let length = cells.clone().into_iter().map(<[u8]>::len).sum();
         let millis = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX).max(1);
         let frame = frame::encode(&frame::request_header(id, method, millis, length), message, cells);
         let heard = shared.heard.load(Ordering::Relaxed);
-        let late = |what: &str| Error::new(Class::Timeout, place(), format_args!("{what} within {timeout:?}"));
+        let late = |what: &str| {
+            // Nothing at all came since: the server is frozen or the path is cut. A new socket will tell. A call that had
+            // little time left proves nothing.
+            if shared.heard.load(Ordering::Relaxed) == heard && started.elapsed() >= shared.silence_max {
+                shared.poison(Error::new(Class::Lost, place(), format_args!("silent for {timeout:?}")));
+            }
+            Error::new(Class::Timeout, place(), format_args!("{what} within {timeout:?}"))
+        };
         let sent = tokio::select! {
             // A dead socket answers before it makes room.
             biased;
             answer = &mut answer => return flatten(answer, &place),
             sent = tokio::time::timeout_at(deadline, self.outbox.send(frame)) => sent,
         };
-        match sent {
-            Err(_) => {
-                shared.poison(Error::new(Class::Lost, place(), "the server takes no more bytes"));
-                return Err(late("not sent"));
-            }
-            // The task has ended, and its reason is on its way or there.
-            Ok(Err(_)) => {}
-            Ok(Ok(())) => {}
-        }
-        match tokio::time::timeout_at(deadline, &mut answer).await {
+        let answer_by = match sent {
+            Err(_) => return Err(late("the server took no more bytes")),
+            Ok(Ok(())) => deadline,
+            // The socket's task has ended. Its reason is on its way, unless its runtime was shut down under it.
+            Ok(Err(_)) => deadline.min(Instant::now() + REASON_WAIT),
+        };
+        match tokio::time::timeout_at(answer_by, &mut answer).await {
             Ok(answer) => flatten(answer, &place),
-            Err(_) => {
-                if shared.heard.load(Ordering::Relaxed) == heard {
-                    // Nothing at all came since: the server is frozen or the path is cut. A new socket will tell.
-                    shared.poison(Error::new(Class::Lost, place(), format_args!("silent for {timeout:?}")));
-                }
-                Err(late("no answer").with_unknown_outcome())
+            Err(_) if answer_by < deadline => {
+                let error = Error::new(Class::Lost, place(), "the socket's runtime is gone");
+                shared.poison(error.clone());
+                Err(error)
             }
+            Err(_) => Err(late("no answer").with_unknown_outcome()),
         }
     }
 }
@@ -305,17 +332,31 @@ async fn secure(stream: TcpStream, address: &Address, tls: Option<&Tls>) -> Resu
         Error::new(
             Class::Handshake,
             format_args!("TLS to {address}"),
-            format_args!("{e}; see that the server speaks TLS on this port"),
+            format_args!("{e}; see that the server speaks TLS here, and that both certificates are known to the other side"),
         )
     };
+    let unreachable = |e: &dyn std::fmt::Display| Error::new(Class::Unreachable, format_args!("TLS to {address}"), e);
     let mut builder = TlsConnector::builder();
     if let Some(pem) = &tls.ca_pem {
         builder.add_root_certificate(Certificate::from_pem(pem).map_err(fault)?);
     }
+    if let Some(identity) = &tls.identity {
+        let identity = tokio_native_tls::native_tls::Identity::from_pkcs8(&identity.certificates_pem, &identity.key_pem);
+        builder.identity(identity.map_err(fault)?);
+    }
     let connector = tokio_native_tls::TlsConnector::from(builder.build().map_err(fault)?);
-    let stream = connector.connect(&address.host, stream).await.map_err(fault)?;
+    let stream =
+        connector.connect(&address.host, stream).await.map_err(|e| if broke_off(&e) { unreachable(&e) } else { fault(e) })?;
     let (reader, writer) = tokio::io::split(stream);
     Ok((Box::new(reader), Box::new(writer)))
+}
+
+/// The other side went away during the handshake, which says nothing about certificates.
+#[cfg(feature = "hbase-tls")]
+fn broke_off(error: &tokio_native_tls::native_tls::Error) -> bool {
+    let mut causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source()).peekable();
+    // A close without a word has no cause at all.
+    causes.peek().is_none() || causes.any(|cause| cause.is::<std::io::Error>())
 }
 
 #[cfg(not(feature = "hbase-tls"))]

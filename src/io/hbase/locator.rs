@@ -6,6 +6,7 @@
 
 use super::cell::{Cell, CellReader};
 use super::error::{Class, Error};
+use super::flight::Flight;
 use super::frame::Service;
 use super::node::Pool;
 use super::pb;
@@ -76,8 +77,8 @@ impl Regions {
 #[derive(Debug, Default)]
 struct Table {
     regions: RwLock<Regions>,
-    /// Held while one caller reads meta for all.
-    asking: tokio::sync::Mutex<bool>,
+    /// One caller reads meta for all; they remember whether the table's regions have been read once.
+    asking: Flight<bool>,
 }
 
 impl Table {
@@ -119,14 +120,24 @@ impl Locator {
         if let Some(region) = table.find(row) {
             return Ok(region);
         }
-        let mut knows_table = table.asking.lock().await;
+        let mut knows_table = table.asking.enter().await?;
         if let Some(region) = table.find(row) {
             return Ok(region);
         }
+        let found = self.look_up(name, row, &table, &mut knows_table).await;
+        // A hole concerns this row; whatever else it is, those who wait would meet it too.
+        found.inspect_err(|error| {
+            if error.class != Class::NoRegion {
+                table.asking.fail(error);
+            }
+        })
+    }
+
+    async fn look_up(&self, name: &TableName, row: &[u8], table: &Table, knows_table: &mut bool) -> Result<Arc<Region>, Error> {
         if !*knows_table {
             let regions = self.regions_from(name, b"", FIRST_READ).await?;
             *knows_table = !regions.is_empty();
-            regions.into_iter().for_each(|region| self.keep(&table, region));
+            regions.into_iter().for_each(|region| self.keep(table, region));
             if let Some(region) = table.find(row) {
                 return Ok(region);
             }
@@ -141,7 +152,7 @@ impl Locator {
         let rows = self.read_meta(scan, LOOKUP_READ).await?;
         let known = !rows.is_empty();
         for region in rows.into_iter().filter_map(|cells| region_of(&cells)) {
-            self.keep(&table, region);
+            self.keep(table, region);
         }
         if let Some(region) = table.find(row) {
             return Ok(region);

@@ -2,16 +2,19 @@
 //!
 //! The client is useful on its own: it knows tables, rows, cells and regions, and nothing of widerow's rows and stamps.
 //!
-//! Wire facts come from HBase's own sources (branches 2.5, 2.6, 3.0) and from runs against real servers. From the
-//! bytes upwards:
-//! `pb` protobuf messages · `cell` cell blocks · `frame` what travels on a socket · `error` classes and what to do about
-//! each · `types` what callers say · `connection` one socket · `node` one server: sockets, window · `registry` who is
-//! meta, who is master · `locator` which server holds a row · `multi` batches · `scanner` stretches of rows ·
-//! `client` retries · `admin` tables.
+//! Wire facts come from HBase's own sources (branches 2.5, 2.6, 3.0) and from runs against real servers. From the bytes
+//! upwards:
 //!
-//! Three promises hold everywhere: nothing that comes over a socket can make us panic or reserve more than its frame;
-//! every call has a deadline and its own timer, because a server drops late calls without a word; an error says whether
-//! the outcome is known.
+//! - `pb` protobuf messages · `cell` cell blocks · `frame` what travels on a socket
+//! - `error` classes and what to do about each · `types` what callers say
+//! - `connection` one socket · `node` one server: sockets, window · `flight` one asks for all
+//! - `registry` who holds meta, who is master · `locator` which server holds a row
+//! - `multi` one call for many rows · `batch` many rows, with retries · `scanner` stretches of rows
+//! - `client` the door · `admin` tables
+//!
+//! Three promises hold everywhere: nothing that comes over a socket makes us panic, or reserve memory on a length's word
+//! alone; every call has a deadline and its own timer, because a server drops late calls without a word; an error says
+//! whether the outcome is known.
 
 mod admin;
 mod backoff;
@@ -20,6 +23,7 @@ pub mod cell;
 pub mod client;
 pub mod connection;
 pub mod error;
+mod flight;
 pub mod frame;
 mod locator;
 mod multi;
@@ -27,4 +31,5 @@ mod node;
 pub mod pb;
 mod registry;
 mod scanner;
+pub mod store;
 pub mod types;

@@ -4,6 +4,7 @@
 //! Two are asked at once, the first good answer counts, and the next one is asked when one fails.
 
 use super::error::{Class, Error};
+use super::flight::Flight;
 use super::frame::Service;
 use super::node::Pool;
 use super::pb;
@@ -46,7 +47,7 @@ pub(super) struct Registry {
     meta: Mutex<Option<Life>>,
     master: Mutex<Option<Address>>,
     /// Held while one caller asks for all.
-    asking: tokio::sync::Mutex<()>,
+    asking: Flight<()>,
 }
 
 impl Registry {
@@ -66,11 +67,16 @@ impl Registry {
             return;
         }
         self.lives.send_if_modified(|known| {
-            let before = known.lives.insert(life.address.clone(), life.start_code);
-            if before.is_some_and(|code| code != life.start_code) {
+            let before = known.lives.get(&life.address).copied().unwrap_or(0);
+            // Start codes are times. Meta names a dead process until its regions are opened elsewhere.
+            if life.start_code <= before {
+                return false;
+            }
+            if before != 0 {
                 tracing::info!(server = %life.address, start_code = life.start_code, "region server lives anew");
             }
-            before != Some(life.start_code)
+            known.lives.insert(life.address.clone(), life.start_code);
+            true
         });
     }
 
@@ -79,7 +85,7 @@ impl Registry {
         if let Some(life) = lock(&self.meta).clone() {
             return Ok(life);
         }
-        let _asking = self.asking.lock().await;
+        let _asking = self.asking.enter().await?;
         if let Some(life) = lock(&self.meta).clone() {
             return Ok(life);
         }
@@ -87,7 +93,7 @@ impl Registry {
             let primary = |l: &&pb::RegionLocation| l.region_info.replica_id.unwrap_or(0) == 0;
             reply.meta_locations.iter().find(primary).and_then(|l| Life::from_pb(l.server_name.as_ref()?))
         };
-        let life = self.ask("GetMetaRegionLocations", read).await?;
+        let life = self.ask("GetMetaRegionLocations", read).await.inspect_err(|error| self.asking.fail(error))?;
         self.met(&life);
         *lock(&self.meta) = Some(life.clone());
         Ok(life)

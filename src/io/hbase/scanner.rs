@@ -5,7 +5,7 @@
 //! scan goes on behind the last whole row. Knows nothing of batches.
 
 use super::backoff;
-use super::batch::Core;
+use super::batch::{self, Core};
 use super::cell::{Cell, CellReader};
 use super::error::{Advice, Class, Error};
 use super::frame::Service;
@@ -66,6 +66,11 @@ pub(super) async fn page(core: &Core, table: &TableName, scan: &Scan) -> Result<
             return Err(error);
         }
         tracing::debug!(table = %table, error = %error, tries, "scan goes on after a pause");
+        if batch::is_suspect(tries, error.class)
+            && let Some(disabled) = core.disabled(table).await
+        {
+            return Err(disabled);
+        }
         tokio::time::sleep(pause).await;
     }
 }

@@ -10,6 +10,7 @@ use crate::io::rowmerge;
 use crate::ports::Answer;
 use crate::ports::rows::{Checked, CheckedWrite, Horizon, Page, RowStore, RowWrite, StoredRow, WriteOutcome};
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 const SHARDS: usize = 16;
@@ -25,13 +26,39 @@ pub struct MemoryRowStore {
     schema: Arc<Schema>,
     /// Faults to come.
     pub script: Script,
+    /// W2: the rows as last made durable, where the store is one that can lose the others.
+    durable: Option<Mutex<Vec<Shard>>>,
+    losses: AtomicU64,
 }
 
 impl MemoryRowStore {
     /// An empty store. `schema` tells a kind's version kind to `purge`.
     pub fn new(schema: Arc<Schema>) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { shards, keys: Mutex::default(), meta: Mutex::default(), schema, script: Script::default() }
+        let (keys, meta, script) = (Mutex::default(), Mutex::default(), Script::default());
+        Self { shards, keys, meta, schema, script, durable: None, losses: AtomicU64::new(0) }
+    }
+
+    /// One that can lose what was not made durable.
+    pub fn unlogged(schema: Arc<Schema>) -> Self {
+        let durable = Some(Mutex::new((0..SHARDS).map(|_| Shard::default()).collect()));
+        Self { durable, ..Self::new(schema) }
+    }
+
+    /// W3: everything that was acknowledged since rows were last made durable is gone.
+    pub fn lose(&self) {
+        let Some(durable) = &self.durable else { return };
+        let durable = durable.lock().unwrap_or_else(|e| e.into_inner());
+        for (shard, kept) in self.shards.iter().zip(durable.iter()) {
+            shard.lock().unwrap_or_else(|e| e.into_inner()).clone_from(kept);
+        }
+        self.losses.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn keep(&self) {
+        let Some(durable) = &self.durable else { return };
+        let mut durable = durable.lock().unwrap_or_else(|e| e.into_inner());
+        *durable = self.shards.iter().map(|shard| shard.lock().unwrap_or_else(|e| e.into_inner()).clone()).collect();
     }
 
     fn shard(&self, row: &RowId) -> MutexGuard<'_, Shard> {
@@ -146,7 +173,15 @@ impl RowStore for MemoryRowStore {
     }
 
     fn make_durable(&self) -> Answer<'_, Result<(), Fault>> {
-        Box::pin(async move { self.script.play(Call::Write, || Ok(())) })
+        let keep = || {
+            self.keep();
+            Ok(())
+        };
+        Box::pin(async move { self.script.play(Call::Write, keep) })
+    }
+
+    fn losses(&self) -> u64 {
+        self.losses.load(Ordering::Acquire)
     }
 
     fn approximate_rows(&self, kind: Name) -> Option<u64> {

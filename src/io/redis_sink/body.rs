@@ -13,6 +13,9 @@ use std::collections::BTreeMap;
 /// The field that holds the version.
 pub const VERSION: &str = "v";
 
+/// Stands for a delete where a document stands; no JSON text begins so.
+const DELETED: &[u8] = b"\0";
+
 /// One write's arguments.
 pub struct Packed {
     args: Vec<Vec<u8>>,
@@ -24,8 +27,7 @@ impl Packed {
     pub fn new(write: SinkWrite, form: HashForm) -> Result<Self, String> {
         let version = format!("{:019}", write.version.0).into_bytes();
         let args = match (form, write.body) {
-            (HashForm::Document, Body::Delete) => vec![version, Vec::new()],
-            (HashForm::Document, Body::Index(json)) if json.is_empty() => return Err("an empty text is no document".into()),
+            (HashForm::Document, Body::Delete) => vec![version, DELETED.to_vec()],
             (HashForm::Document, Body::Index(json)) => vec![version, json.into()],
             (HashForm::Fields, Body::Delete) => vec![version, b"-1".to_vec()],
             (HashForm::Fields, Body::Index(json)) => {
@@ -113,14 +115,14 @@ mod tests {
         let mixed = r#"{"s":"a\"b","n":1.10,"x":null,"l":[1,"2"]}"#;
         for (form, version, body, want) in [
             (Document, 7, Some(mixed), vec!["0000000000000000007", mixed]),
-            (Document, i64::MAX, None, vec!["9223372036854775807", ""]),
+            (Document, i64::MAX, None, vec!["9223372036854775807", "\0"]),
             (Fields, 1 << 53, Some(mixed), vec!["0009007199254740992", "3", "l", "[1,\"2\"]", "n", "1.10", "s", "a\"b"]),
             (Fields, 0, None, vec!["0000000000000000000", "-1"]),
         ] {
             let want: Vec<String> = want.into_iter().map(str::to_owned).collect();
             assert_eq!(packed(form, version, body), Ok(want));
         }
-        for (form, body, word) in [(Document, "", "empty"), (Fields, "[1]", "object"), (Fields, r#"{"v":1}"#, "overwrite")] {
+        for (form, body, word) in [(Fields, "[1]", "object"), (Fields, r#"{"v":1}"#, "overwrite")] {
             assert!(packed(form, 1, Some(body)).unwrap_err().contains(word), "{body}");
         }
     }

@@ -165,7 +165,8 @@ impl RedisSink {
         hash.held(id).map_err(|what| Fault::new(FaultKind::Corrupt, format!("{key} of {}", self.redis.place()), what))
     }
 
-    /// Every key is looked at for each page: `SCAN` knows no order. A page is all that is kept of them.
+    /// Every key is looked at for each page: `SCAN` knows no order. A page is all that is kept of them; hashes of others
+    /// under a key like ours are no documents.
     async fn page(&self, after: Option<String>, max: usize) -> Result<Vec<Held>, Fault> {
         let mut page: BTreeMap<String, Held> = BTreeMap::new();
         for slot in self.slots().await? {
@@ -181,7 +182,11 @@ impl RedisSink {
                 let wanted = wanted.filter(|id| !full || last.is_some_and(|last| id < last));
                 let asked = join_all(wanted.map(|id| self.held(id)).collect::<Vec<_>>()).await;
                 for held in asked {
-                    page.extend(held?.filter(|held| held.document.is_some()).map(|held| (held.id.clone(), held)));
+                    match held {
+                        Ok(Some(held)) if held.document.is_some() => drop(page.insert(held.id.clone(), held)),
+                        Err(fault) if fault.kind != FaultKind::Corrupt => return Err(fault),
+                        _ => {}
+                    }
                 }
                 while page.len() > max {
                     page.pop_last();

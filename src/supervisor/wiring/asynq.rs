@@ -2,20 +2,54 @@
 
 use super::probe::Probe;
 use crate::domain::fault::{Fault, FaultKind};
-use crate::io::embedded::EmbeddedStore;
+use crate::io::asynq::{AsynqQueue, Server, Setup, look};
+use crate::io::clients;
+use crate::io::embedded::{EmbeddedStore, overflow_shelf};
+use crate::io::redis::Redis;
 use crate::ports::queue::JobQueue;
 use crate::settings::{AsynqSettings, Settings};
 use std::sync::Arc;
 
-/// The queue; what overflows is kept in the embedded store.
+/// The queue; what overflows is kept in the embedded store, which outlives Redis (J9).
 ///
 /// # Errors
 /// Settings that the client refuses.
-pub fn queue(asynq: &AsynqSettings, _settings: &Settings, _store: &Arc<EmbeddedStore>) -> Result<Arc<dyn JobQueue>, Fault> {
-    Err(Fault::new(FaultKind::Incompatible, "queue", format!("no client for {:?}", asynq.redis.hosts)))
+pub fn queue(asynq: &AsynqSettings, settings: &Settings, store: &Arc<EmbeddedStore>) -> Result<Arc<dyn JobQueue>, Fault> {
+    Ok(Arc::new(AsynqQueue::new(Setup {
+        redis: Redis::new(&asynq.redis)?,
+        asynq: asynq.clone(),
+        queue: settings.queue.clone(),
+        lines: settings.lines.iter().map(|line| line.line.name).collect(),
+        overflow: overflow_shelf(Arc::clone(store), &settings.queue),
+        clock: None,
+    })?))
 }
 
 /// Whether the server answers, is new enough, keeps what it is given, and lets us.
 pub fn probe(asynq: &AsynqSettings, _settings: &Settings) -> Vec<Probe> {
-    vec![Probe::lacking("queue", format!("no client for {:?}", asynq.redis.hosts), "use another queue")]
+    let place = || format!("queue at redis {}", asynq.redis.hosts.join(","));
+    let servers = match reach(asynq) {
+        Ok(servers) => servers,
+        Err(fault) => {
+            let remedy = match fault.kind {
+                FaultKind::Forbidden => "give the user `+@all ~asynq:* ~widerow:*` and `+info`, or set `username` and `password`",
+                FaultKind::Unreachable | FaultKind::Timeout => "start the server, or correct `queue.asynq.redis`",
+                _ => "correct `queue.asynq`",
+            };
+            return vec![Probe::lacking(place(), fault.what, remedy)];
+        }
+    };
+    let judged = |server: &Server| match server.refusal(asynq.allow_eviction) {
+        Some((what, remedy)) => Probe::lacking(place(), what, remedy),
+        None => Probe::fine(place(), format!("Redis {}, maxmemory-policy {}", server.version, server.policy)),
+    };
+    servers.iter().map(judged).collect()
+}
+
+fn reach(asynq: &AsynqSettings) -> Result<Vec<Server>, Fault> {
+    let redis = Redis::new(&asynq.redis)?;
+    let handle = clients::handle()?;
+    // A thread of its own: whoever probes may stand on a runtime, where nothing may block.
+    let asking = std::thread::spawn(move || handle.block_on(look(&redis)));
+    asking.join().unwrap_or_else(|_| Err(Fault::new(FaultKind::Panicked, "redis", "the look at it panicked")))
 }

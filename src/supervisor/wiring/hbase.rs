@@ -1,20 +1,35 @@
 //! From settings to wide rows in HBase, and what `check --connect` says of them.
 
-use super::probe::Probe;
-use crate::domain::fault::{Fault, FaultKind};
+use super::probe::{Probe, from_fault};
+use crate::domain::fault::Fault;
+use crate::io::clients;
+use crate::io::hbase::store::HbaseRowStore;
 use crate::ports::rows::RowStore;
 use crate::settings::{HbaseSettings, Settings};
 use std::sync::Arc;
 
-/// The row store.
+/// The row store. It connects with its first call.
 ///
 /// # Errors
 /// Settings that the client refuses.
-pub fn rows(hbase: &HbaseSettings, _settings: &Settings) -> Result<Arc<dyn RowStore>, Fault> {
-    Err(Fault::new(FaultKind::Incompatible, "row store", format!("no client for {:?}", hbase.servers)))
+pub fn rows(hbase: &HbaseSettings, settings: &Settings) -> Result<Arc<dyn RowStore>, Fault> {
+    Ok(Arc::new(HbaseRowStore::open(hbase, Arc::clone(&settings.schema))?))
 }
 
 /// What is there of the tables, what is missing, and the command that mends it.
-pub fn probe(hbase: &HbaseSettings, _settings: &Settings) -> Vec<Probe> {
-    vec![Probe::lacking("store", format!("no client for {:?}", hbase.servers), "use another store")]
+pub fn probe(hbase: &HbaseSettings, settings: &Settings) -> Vec<Probe> {
+    let looked = HbaseRowStore::open(hbase, Arc::clone(&settings.schema)).and_then(|store| {
+        let looking = store.look();
+        clients::handle()?.block_on(looking)
+    });
+    match looked {
+        Ok(seen) => {
+            let probe = |seen: crate::io::hbase::store::setup::Seen| match seen.lacking {
+                None => Probe::fine(seen.system, seen.found),
+                Some((missing, remedy)) => Probe::lacking(seen.system, missing, remedy),
+            };
+            seen.into_iter().map(probe).collect()
+        }
+        Err(fault) => vec![from_fault("HBase", fault, "mend store.hbase as the message says")],
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::io::hbase::pb;
-use tokio::io::{AsyncReadExt, DuplexStream, ReadHalf as Half, WriteHalf as OtherHalf, duplex, split};
+use tokio::io::{DuplexStream, ReadHalf as Half, WriteHalf as OtherHalf, duplex, split};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -30,7 +30,7 @@ fn pair() -> (Connection, Server) {
     let (ours, theirs) = duplex(1 << 16);
     let (reader, writer) = split(ours);
     let address = Address { host: "rs".into(), port: 1 };
-    let connection = Connection::over(address, FrameReader::new(reader, 1000), writer);
+    let connection = Connection::over(address, FrameReader::new(reader, 1000), writer, SECOND);
     let (reader, writer) = split(theirs);
     (connection, Server { reader: FrameReader::new(reader, 1000), writer })
 }
@@ -134,7 +134,25 @@ async fn silence_ends_by_the_clock() {
     }
     let (answer, _) = tokio::join!(ask(&connection), server.request());
     assert_eq!(answer.unwrap_err().class, Class::Timeout);
-    assert_eq!(ask(&connection).await.unwrap_err().class, Class::Lost, "nothing came since the call");
+    assert!(connection.is_dead(), "nothing came since the call");
+    assert_eq!(ask(&connection).await.unwrap_err().class, Class::Lost);
+}
+
+/// Goal: a call with little time left does not condemn the socket for others. Method: a short call beside one that is answered.
+#[tokio::test(start_paused = true)]
+async fn a_short_call_proves_nothing() {
+    let (connection, mut server) = pair();
+    let serve = async {
+        let id = server.request().await.header.call_id.unwrap();
+        server.request().await;
+        tokio::time::sleep(SECOND / 2).await;
+        server.reply(id, "here").await;
+        server
+    };
+    let short = connection.call("GetClusterId", &pb::Empty {}, [], SECOND / 4);
+    let (long, short, _server) = tokio::join!(ask(&connection), short, serve);
+    assert_eq!((long.unwrap(), short.unwrap_err().class), ("here".to_owned(), Class::Timeout));
+    assert!(!connection.is_dead());
 }
 
 /// Goal: a server that takes no bytes does not hold a caller. Method: a call larger than the pipe.
@@ -186,5 +204,35 @@ impl Server {
             Ok(None) => 0,
             other => panic!("{other:?}"),
         }
+    }
+}
+
+/// Goal: TLS that is refused is a fault to mend, a server that goes away during it is one to wait for. Method: servers that
+/// speak no TLS, and that close.
+#[cfg(feature = "hbase-tls")]
+#[tokio::test]
+async fn tls_faults_are_told_apart() {
+    for (answer, class) in [(&b""[..], Class::Unreachable), (b"HTTP/1.1 400 Bad Request\r\n\r\n", Class::Handshake)] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = Address { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };
+        let dial = Dial {
+            user: "u".into(),
+            connect_timeout: 10 * SECOND,
+            silence_max: SECOND,
+            frame_bytes_max: 1000,
+            tls: Some(Tls::default()),
+        };
+        let serve = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            // The whole greeting is read, so that closing is a close and no reset.
+            let mut hello = [0; 5];
+            tokio::io::AsyncReadExt::read_exact(&mut stream, &mut hello).await.unwrap();
+            let mut rest = vec![0; usize::from(u16::from_be_bytes([hello[3], hello[4]]))];
+            tokio::io::AsyncReadExt::read_exact(&mut stream, &mut rest).await.unwrap();
+            stream.write_all(answer).await.unwrap();
+        };
+        let (opened, ()) = tokio::join!(Connection::open(&address, Service::Registry, &dial), serve);
+        let error = opened.unwrap_err();
+        assert_eq!(error.class, class, "{error}");
     }
 }

@@ -1,5 +1,5 @@
 -- Whole documents under their versions: KEYS are hashes; ARGV is the time to live of documents and of marks in ms (0: for
--- ever), then each key's version and document, '' for a delete. Versions are 19 digits, compared as text: numbers here are
+-- ever), then each key's version and document, a NUL byte for a delete. Versions are 19 digits, compared as text: numbers here are
 -- doubles. Each key has an answer of its own: 1 written, a version that is above ours, `!` and an error, `?` and what is
 -- no version of ours.
 local try, ttl, mark = redis.pcall, ARGV[1], ARGV[2]
@@ -13,7 +13,7 @@ for i = 1, #KEYS do
     answer = '?' .. held
   elseif held and held > version then
     answer = held
-  elseif document ~= '' then
+  elseif document ~= '\0' then
     local done = try('HSET', key, 'v', version, 'd', document)
     if type(done) == 'table' then
       answer = '!' .. done.err

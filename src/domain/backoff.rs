@@ -1,6 +1,7 @@
 //! The pause between tries against a side that does not answer: doubling, capped.
 //!
-//! No jitter: one actor per thread calls a store, so there is no herd to scatter. Sinks jitter in `domain/job.rs`' retry.
+//! No jitter: one actor per thread calls a store, and the workers of a line share one pause, so there is no herd to scatter.
+//! Jobs jitter in `actors/delivery.rs`.
 
 use std::time::Duration;
 

@@ -1,0 +1,136 @@
+-- Offers of one line (J1, J2, J4, J9).
+--
+-- ARGV[3] jobs a lane takes   ARGV[4] one digit per lane: 1 = older jobs of it lie in the overflow
+-- ARGV[5] c: only coalesce; a: create too; s: create even where the lane is full
+-- ARGV[6] the messages' type field   ARGV[7…] one per lane: queue, retry and time-out fields
+-- then per offer: base, payload and header fields, and one character for the lane (64 + its number) with `gen|load` or, of a
+-- new job, `,` and what follows the times of its load
+-- Answers per offer: 1 created, 2 coalesced, 3 the lane is full (with the load of a buried job it would revive), 0 nothing.
+
+local max = tonumber(ARGV[3])
+local full, pushes, births = {}, {}, {}
+for lane = 1, #lanes do
+    full[lane] = string.sub(ARGV[4], lane, lane) == '1'
+    pushes[lane], births[lane] = {}, {}
+end
+local mode, head = ARGV[5], ARGV[6]
+local begin = 7 + #lanes
+local bases, room, out = {}, {}, {}
+for i = begin, #ARGV, 3 do bases[#bases + 1] = ARGV[i] end
+load_recs(bases)
+
+local function flush()
+    for lane = 1, #lanes do
+        batched('LPUSH', P[lane] .. 'pending', pushes[lane])
+        batched('ZADD', firsts(lane), births[lane])
+        pushes[lane], births[lane] = {}, {}
+    end
+end
+local function is_full(lane)
+    if mode == 's' then return false end
+    if not room[lane] then room[lane] = max - pending_of(lane) end
+    if room[lane] <= 0 then full[lane] = true end
+    return full[lane]
+end
+local now_load = '0,' .. whole(now) .. ','
+local function create(lane, base, slot, gen, load, body)
+    local id = base .. '~' .. slot
+    local msg = head .. body .. '\26' .. string.char(#id) .. id .. ARGV[6 + lane]
+    if redis.call('HSET', P[lane] .. 't:' .. id, 'msg', msg, 'state', 'pending', 'pending_since', now_ns) < 3 then
+        -- A task of this id that our book did not know: it leaves every place it may be in.
+        for _, list in ipairs({ 'pending', 'active' }) do redis.call('LREM', P[lane] .. list, 0, id) end
+        for _, set in ipairs({ 'lease', 'scheduled', 'retry', 'archived', 'completed' }) do redis.call('ZREM', P[lane] .. set, id) end
+    end
+    local births, pushes = births[lane], pushes[lane]
+    pushes[#pushes + 1] = id
+    births[#births + 1] = string.match(load, '^%d+,(%d+)')
+    births[#births + 1] = id
+    room[lane] = (room[lane] or 0) - 1
+    return half(lane, slot, 'p', gen, load)
+end
+
+for n, base in ipairs(bases) do
+    local at = begin + (n - 1) * 3
+    local body, spec = ARGV[at + 1], ARGV[at + 2]
+    local lane, gen, load = string.byte(spec, 1) - 64, '', nil
+    if string.byte(spec, 2) == 44 then
+        load = now_load .. string.sub(spec, 3)
+    else
+        gen, load = string.match(spec, '^.([^|]*)|(.*)$')
+    end
+    local answer
+    local waiting, active = halves(recs[base])
+    if waiting then
+        local w_lane, slot, hold, w_gen, w_load = parts(waiting)
+        local id = id_of(base, slot)
+        local state = state_of(w_lane, id)
+        if UNSTARTED[state] then
+            local merged, widened = absorb(w_load, load)
+            if gen ~= '' then w_gen = gen end
+            if widened then
+                local _, _, _, _, _, types = fields(merged)
+                append(task(w_lane, id), text_field(122, text_field(10, 'types') .. text_field(18, types)))
+            end
+            if lane < w_lane then
+                flush()
+                local a_slot = active and select(2, parts(active))
+                local new_slot = a_slot == slot and (slot == '0' and '1' or '0') or slot
+                raise(w_lane, lane, base, slot, new_slot, hold)
+                w_lane, slot = lane, new_slot
+            end
+            set_rec(base, half(w_lane, slot, hold, w_gen, merged), active)
+            answer = 2
+        elseif state == 'archived' then
+            -- J7: a change revives it with all its tries and a new age.
+            local to = math.min(lane, w_lane)
+            local merged = absorb(load, w_load)
+            local _, _, o2, n2, g2, t2 = fields(merged)
+            local _, f2 = fields(load)
+            local revived = join(0, f2, o2, n2, g2, t2)
+            if mode == 'c' then
+                answer = 0
+            elseif is_full(lane) then
+                answer = '3' .. to .. '|' .. revived
+            else
+                redis.call('ZREM', P[w_lane] .. 'archived', id)
+                redis.call('DEL', task(w_lane, id))
+                set_rec(base, create(to, base, slot, gen, revived, body), active)
+                answer = 1
+            end
+        elseif state == 'active' then
+            -- A foreign worker took it: what comes now is its follow-up.
+            active, waiting = half(w_lane, slot, '0', w_gen, w_load), nil
+            set_rec(base, nil, active)
+        else
+            if state == 'completed' then
+                redis.call('ZREM', P[w_lane] .. 'completed', id)
+                redis.call('DEL', task(w_lane, id))
+            end
+            waiting = nil
+        end
+    end
+    if not answer then
+        if mode == 'c' then
+            answer = 0
+        elseif is_full(lane) then
+            full[lane] = true
+            answer = 3
+        else
+            local slot = '0'
+            if active then
+                local a_lane, a_slot = parts(active)
+                if a_lane and state_of(a_lane, id_of(base, a_slot)) ~= 'active' then
+                    active = nil
+                elseif a_slot == '0' then
+                    slot = '1'
+                end
+            end
+            set_rec(base, create(lane, base, slot, gen, load, body), active)
+            answer = 1
+        end
+    end
+    out[n] = answer
+end
+flush()
+save_recs()
+return out

@@ -1,0 +1,90 @@
+-- What a queue does by itself: expired leases (J10), due retries, completed tasks whose time is over, and entries of our
+-- own that foreign workers left behind.
+--
+-- ARGV[3] how much of each at once   ARGV[4] ms a foreign lease may be over   ARGV[5] 1: look for active ids without a lease
+-- ARGV[6] where the sweep of the book goes on
+-- Answers: how many jobs moved, where the sweep goes on, jobs ended that the overflow must know of (gens).
+
+local max = tonumber(ARGV[3])
+local moved = 0
+
+local function recover(lane, id)
+    local base, slot = base_of(id)
+    local waiting, active = halves(recs[base])
+    local a_lane, a_slot, lease, gen, load
+    if active then a_lane, a_slot, lease, gen, load = parts(active) end
+    redis.call('ZREM', P[lane] .. 'lease', id)
+    if redis.call('LREM', P[lane] .. 'active', -1, id) == 0 then return end
+    if redis.call('EXISTS', task(lane, id)) == 0 then
+        redis.call('ZREM', firsts(lane), id)
+        if a_lane == lane and a_slot == slot then set_rec(base, waiting, nil) end
+        return
+    end
+    moved = moved + 1
+    if a_lane == lane and a_slot == slot then
+        settle(base, waiting, lane, slot, gen, load, 'r', now, 'lease expired')
+        tally(lane, 'processed', 1)
+        tally(lane, 'failed', 1)
+    else
+        hook_pending(lane, id, true)
+    end
+end
+
+for lane = 1, #lanes do
+    local over = redis.call('ZRANGEBYSCORE', P[lane] .. 'lease', '-inf', '(' .. seconds(now), 'LIMIT', 0, max)
+    local bases = {}
+    for i, id in ipairs(over) do bases[i] = base_of(id) end
+    load_recs(bases)
+    for _, id in ipairs(over) do
+        local base, slot = base_of(id)
+        local _, active = halves(recs[base])
+        local lease = '0'
+        if active then
+            local a_lane, a_slot, held = parts(active)
+            if a_lane == lane and a_slot == slot then lease = held end
+        end
+        -- A foreign worker renews by its own clock, so it is given time.
+        local ends = tonumber(redis.call('ZSCORE', P[lane] .. 'lease', id))
+        if lease ~= '0' or ends * 1000 + tonumber(ARGV[4]) < now then recover(lane, id) end
+    end
+    if ARGV[5] == '1' then
+        for _, id in ipairs(redis.call('LRANGE', P[lane] .. 'active', -max, -1)) do
+            if not redis.call('ZSCORE', P[lane] .. 'lease', id) then
+                load_recs({ (base_of(id)) })
+                recover(lane, id)
+            end
+        end
+    end
+    moved = moved + promote(lane, max)
+    local completed = redis.call('ZRANGEBYSCORE', P[lane] .. 'completed', '-inf', seconds(now), 'LIMIT', 0, max)
+    for _, id in ipairs(completed) do redis.call('DEL', task(lane, id)) end
+    batched('ZREM', P[lane] .. 'completed', completed)
+    for _, id in ipairs(redis.call('ZRANGE', firsts(lane), 0, 19)) do
+        if redis.call('EXISTS', task(lane, id)) == 0 then redis.call('ZREM', firsts(lane), id) end
+    end
+end
+save_recs()
+
+local ended = {}
+local page = redis.call('HSCAN', book, ARGV[6], 'COUNT', 20)
+for i = 1, #page[2], 2 do
+    local base = page[2][i]
+    local waiting, active = halves(page[2][i + 1])
+    local function alive(part)
+        if not part then return nil end
+        local lane, slot, _, gen = parts(part)
+        -- A lane of another configuration is not ours to judge.
+        if not lane or redis.call('EXISTS', task(lane, id_of(base, slot))) == 1 then return part end
+        if gen ~= '' then ended[#ended + 1] = { base, gen } end
+        return nil
+    end
+    local w, a = alive(waiting), alive(active)
+    if w ~= waiting or a ~= active then
+        if w or a then
+            redis.call('HSET', book, base, (w or '') .. '/' .. (a or ''))
+        else
+            redis.call('HDEL', book, base)
+        end
+    end
+end
+return { moved, page[1], ended }

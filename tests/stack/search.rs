@@ -1,0 +1,339 @@
+//! Goal: K2, documents in a real search server hold what their version says, whatever happens to the server. Method: the
+//! sink on servers of the harness, read back by plain requests that know nothing of it.
+
+use crate::servers::{self, Kind, Server};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use widerow::domain::document::{As, ColumnRef, Document, Field, Scalar};
+use widerow::domain::ids::{Name, RowKey, RowVersion};
+use widerow::domain::line::{DeleteMode, LaneRules, Line, When};
+use widerow::domain::template::Template;
+use widerow::io::elasticsearch::{Client, ElasticsearchSink, Seen, SinkOptions, inspect, mapping_of};
+use widerow::ports::sink::{Body, Sink, SinkOutcome, SinkWrite};
+use widerow::settings::ElasticsearchSettings;
+
+/// The promises of every sink that can be asked.
+#[path = "../contract/sinks.rs"]
+mod contract;
+
+/// Where the contract runs: an index of its own on the shared server.
+mod place {
+    use super::*;
+    use widerow::domain::fault::Fault;
+    use widerow::ports::Answer;
+    use widerow::ports::sink::Held;
+
+    pub struct Place(ElasticsearchSink);
+
+    impl Place {
+        pub fn fresh() -> Self {
+            Self(opened(&fresh()))
+        }
+        pub fn sink(&self, _line: &str) -> Arc<dyn Sink> {
+            Arc::new(Wrapped(self.0.clone()))
+        }
+    }
+
+    /// The contract's bodies are bare words and one of its ids is empty; a search server wants objects and ids. And it
+    /// keeps a delete's version to itself: a hopeless delete makes it tell.
+    struct Wrapped(ElasticsearchSink);
+
+    fn inner(held: Held) -> Held {
+        let word = |body: Bytes| serde_json::from_slice::<Value>(&body).unwrap()["word"].as_str().unwrap().to_owned().into();
+        Held { id: held.id[1..].to_owned(), document: held.document.map(word), ..held }
+    }
+
+    impl Sink for Wrapped {
+        fn kind(&self) -> &'static str {
+            self.0.kind()
+        }
+        fn write(&self, batch: Vec<SinkWrite>) -> Answer<'_, Vec<SinkOutcome>> {
+            let wrap = |write: SinkWrite| {
+                let body = match write.body {
+                    Body::Index(word) => Body::Index(json!({ "word": str::from_utf8(&word).unwrap() }).to_string().into()),
+                    Body::Delete => Body::Delete,
+                };
+                SinkWrite { id: format!("i{}", write.id), body, ..write }
+            };
+            self.0.write(batch.into_iter().map(wrap).collect())
+        }
+        fn get(&self, id: String) -> Answer<'_, Result<Option<Held>, Fault>> {
+            Box::pin(async move {
+                if let Some(held) = self.0.get(format!("i{id}")).await? {
+                    return Ok(Some(inner(held)));
+                }
+                match self.0.write(vec![delete(&format!("i{id}"), 0)]).await.remove(0) {
+                    SinkOutcome::Superseded(Some(version)) => Ok(Some(Held { id, version, document: None })),
+                    _ => Ok(None),
+                }
+            })
+        }
+        fn list(&self, after: Option<String>, max: usize) -> Answer<'_, Result<Vec<Held>, Fault>> {
+            Box::pin(async move {
+                let held = self.0.list(after.map(|id| format!("i{id}")), max).await?;
+                Ok(held.into_iter().map(inner).collect())
+            })
+        }
+    }
+
+    macro_rules! on_both {
+        ($($body:ident),* $(,)?) => {
+            mod on_search {
+                use crate::search::place::Place;
+                $(#[tokio::test] async fn $body() { super::$body(&Place::fresh()).await; })*
+            }
+        };
+    }
+    pub(crate) use on_both;
+}
+
+fn settings(server: &Server, index: &str) -> ElasticsearchSettings {
+    ElasticsearchSettings {
+        urls: vec![format!("http://{}", server.address())],
+        index: index.to_owned(),
+        auth: None,
+        tls: None,
+        create: true,
+        bulk_docs: 200,
+        bulk_bytes: 1 << 20,
+        bulk_in_flight: 4,
+        timeout: Duration::from_secs(60),
+    }
+}
+
+/// An index that no other test uses, on the shared server.
+fn fresh() -> ElasticsearchSettings {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    settings(servers::shared(Kind::Search), &format!("t{}", NUMBER.fetch_add(1, Ordering::Relaxed)))
+}
+
+/// Documents of `{"n": long, "at": datetime, "items": […]}`.
+fn line() -> Line {
+    let column = |column: &str, shown_as| Field::Column {
+        from: ColumnRef { table: Name::of("orders"), column: Name::of(column) },
+        scalar: Scalar { shown_as, default: None },
+    };
+    let quantity = ("qty".to_owned(), Name::of("qty"), Scalar { shown_as: As::Long, default: None });
+    let fields = vec![
+        ("n".to_owned(), column("n", As::Long)),
+        ("at".to_owned(), column("at", As::DateTime)),
+        ("extra".to_owned(), column("extra", As::Json)),
+        ("word".to_owned(), column("word", As::String)),
+        ("items".to_owned(), Field::Each { table: Name::of("item"), order_by: None, fields: vec![quantity] }),
+    ];
+    Line {
+        name: Name::of("search"),
+        kind: Name::of("order"),
+        when: When::Any,
+        lanes: LaneRules::default(),
+        types: vec![],
+        document: Some(Document { id: Template::parse("{no}").unwrap(), fields }),
+        delete: DeleteMode::Delete,
+        skip_equal: false,
+    }
+}
+
+fn opened(settings: &ElasticsearchSettings) -> ElasticsearchSink {
+    let options = SinkOptions {
+        index: settings.index.clone(),
+        create: settings.create.then(|| mapping_of(&line())),
+        docs: settings.bulk_docs,
+        bytes: settings.bulk_bytes,
+        in_flight: settings.bulk_in_flight,
+    };
+    ElasticsearchSink::new(Client::new(settings).unwrap(), options)
+}
+
+fn index(id: &str, version: i64, body: &Value) -> SinkWrite {
+    let body = Body::Index(body.to_string().into());
+    SinkWrite { id: id.into(), version: RowVersion(version), body, row: RowKey::new(id), types: vec![] }
+}
+
+fn delete(id: &str, version: i64) -> SinkWrite {
+    SinkWrite { body: Body::Delete, ..index(id, version, &Value::Null) }
+}
+
+async fn one(sink: &dyn Sink, write: SinkWrite) -> SinkOutcome {
+    sink.write(vec![write]).await.remove(0)
+}
+
+/// A plain request: status and body.
+fn plain(settings: &ElasticsearchSettings, method: &str, path: &str, body: &str) -> (u16, Value) {
+    let http: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().into();
+    let request = ureq::http::Request::builder()
+        .method(method)
+        .uri(format!("{}/{path}", settings.urls[0]))
+        .header("content-type", "application/json")
+        .body(body.to_owned())
+        .unwrap();
+    let mut answer = http.run(request).unwrap();
+    let text = answer.body_mut().read_to_string().unwrap();
+    (answer.status().as_u16(), serde_json::from_str(&text).unwrap_or_default())
+}
+
+/// Goal: an index of ours has its template and mapping, and a check finds nothing to say; what a document holds besides
+/// makes no field. Method: write, look by plain requests, check.
+#[tokio::test]
+async fn an_index_of_ours_is_as_documents_want_it() {
+    let settings = fresh();
+    let sink = opened(&settings);
+    let document =
+        json!({ "n": 1, "at": "2025-03-01 02:00:00.000", "extra": { "a": [1, "x"] }, "items": [{ "qty": 2 }], "z": 1 });
+    assert_eq!(one(&sink, index("1", 1, &document)).await, SinkOutcome::Written);
+    let zero = json!({ "at": "0000-00-00 00:00:00", "extra": [1, { "a": "text" }] });
+    assert_eq!(one(&sink, index("2", 1, &zero)).await, SinkOutcome::Written, "a zero date of MySQL, and another shape of JSON");
+    let name = settings.index.as_str();
+    let mapping = plain(&settings, "GET", &format!("{name}/_mapping"), "").1;
+    let properties = &mapping[name]["mappings"]["properties"];
+    assert_eq!(properties.as_object().unwrap().keys().collect::<Vec<_>>(), ["at", "extra", "items", "n", "word"]);
+    let held = plain(&settings, "GET", &format!("{name}/_settings"), "").1;
+    assert_eq!(held[name]["settings"]["index"]["gc_deletes"], "1h");
+    assert_eq!(plain(&settings, "GET", &format!("_index_template/widerow-{name}"), "").0, 200);
+    let seen = inspect(&Client::new(&settings).unwrap(), name, &mapping_of(&line()), false).await;
+    assert!(seen.iter().all(|seen| matches!(seen, Seen::Fine(_))), "{seen:#?}");
+    assert!(matches!(&seen[0], Seen::Fine(product) if product.starts_with("Elasticsearch 8")), "{seen:#?}");
+}
+
+/// Goal: an index that somebody else made is not changed, what does not fit is found, and the remedy mends it.
+/// Method: an index with little in it; write; check; do as told; check again.
+#[tokio::test]
+async fn an_index_of_others_is_left_as_it_is() {
+    let settings = fresh();
+    let name = settings.index.as_str();
+    let body = json!({ "mappings": { "properties": { "n": { "type": "long" } } } });
+    assert_eq!(plain(&settings, "PUT", name, &body.to_string()).0, 200);
+    let before = plain(&settings, "GET", name, "").1;
+    assert_eq!(one(&opened(&settings), index("1", 1, &json!({ "n": 1 }))).await, SinkOutcome::Written);
+    assert_eq!(plain(&settings, "GET", name, "").1, before);
+    let client = Client::new(&settings).unwrap();
+    let mut told = 0;
+    for seen in inspect(&client, name, &mapping_of(&line()), true).await {
+        let Seen::Lacking { remedy, .. } = seen else { continue };
+        let (request, body) = remedy.split_once(" {").unwrap_or_else(|| panic!("{remedy}"));
+        let (method, path) = request.split_once(" /").unwrap();
+        assert_eq!(plain(&settings, method, path, &format!("{{{body}")).0, 200, "{remedy}");
+        told += 1;
+    }
+    assert_eq!(told, 6, "four fields, `dynamic`, `gc_deletes`");
+    let seen = inspect(&client, name, &mapping_of(&line()), true).await;
+    assert!(seen.iter().all(|seen| matches!(seen, Seen::Fine(_))), "{seen:#?}");
+}
+
+/// Goal: versions that a double cannot tell apart stay apart, up to the last one. Method: a table at 2^53 and 2^63.
+#[tokio::test]
+async fn versions_are_whole_numbers() {
+    let sink = opened(&fresh());
+    for base in [(1i64 << 53) + 1, i64::MAX - 1] {
+        let id = base.to_string();
+        for (version, want) in [
+            (base, SinkOutcome::Written),
+            (base - 1, SinkOutcome::Superseded(Some(RowVersion(base)))),
+            (base, SinkOutcome::Written),
+            (base + 1, SinkOutcome::Written),
+            (base, SinkOutcome::Superseded(Some(RowVersion(base + 1)))),
+        ] {
+            assert_eq!(one(&sink, index(&id, version, &json!({ "n": version }))).await, want, "version {version}");
+        }
+        assert_eq!(sink.get(id).await.unwrap().unwrap().version, RowVersion(base + 1));
+    }
+}
+
+/// Goal: a document the mapping refuses is rejected with the reason, alone; ids of every kind are taken.
+/// Method: one batch with a bad one in it.
+#[tokio::test]
+async fn a_refused_document_hurts_nobody() {
+    let sink = opened(&fresh());
+    let long = "x".repeat(512);
+    let ids = ["a/b c?d#e", "\"quoted\"\\", "门", "..", &long];
+    let mut batch: Vec<_> = ids.iter().map(|id| index(id, 1, &json!({ "n": 1 }))).collect();
+    batch.insert(2, index("bad", 1, &json!({ "n": "not a number" })));
+    batch.push(index(&"x".repeat(513), 1, &json!({})));
+    let outcomes = sink.write(batch).await;
+    for (at, outcome) in outcomes.iter().enumerate() {
+        match (at, outcome) {
+            (2, SinkOutcome::Rejected(reason)) => assert!(reason.contains("[n]"), "{reason}"),
+            (6, SinkOutcome::Rejected(reason)) => assert!(reason.contains("513"), "{reason}"),
+            (at, outcome) => assert_eq!(*outcome, SinkOutcome::Written, "document {at}"),
+        }
+    }
+    for id in ids {
+        assert!(sink.get(id.to_owned()).await.unwrap().is_some(), "{id}");
+    }
+}
+
+/// Goal: a delete is not undone by what was decided before it. Method: delete, then an old write; delete what never was.
+#[tokio::test]
+async fn an_old_retry_does_not_undo_a_delete() {
+    let sink = opened(&fresh());
+    assert_eq!(one(&sink, index("1", 5, &json!({ "n": 5 }))).await, SinkOutcome::Written);
+    assert_eq!(one(&sink, delete("1", 7)).await, SinkOutcome::Written);
+    assert_eq!(one(&sink, index("1", 6, &json!({ "n": 6 }))).await, SinkOutcome::Superseded(Some(RowVersion(7))));
+    assert_eq!(one(&sink, delete("2", 3)).await, SinkOutcome::Written);
+    assert_eq!(one(&sink, index("2", 2, &json!({ "n": 2 }))).await, SinkOutcome::Superseded(Some(RowVersion(3))));
+    assert_eq!((sink.get("1".into()).await, sink.get("2".into()).await), (Ok(None), Ok(None)));
+    assert_eq!(one(&sink, index("1", 8, &json!({ "n": 8 }))).await, SinkOutcome::Written);
+}
+
+/// Goal: a server killed among bulk requests ends with the newest of every document, as long as whoever gets `Retry` writes
+/// its present state again (J7). Method: rounds of rising versions, a kill in the midst, a start, the oracle.
+#[tokio::test]
+async fn a_killed_server_ends_as_it_should() {
+    let server = servers::search();
+    let settings = ElasticsearchSettings { timeout: Duration::from_secs(20), ..settings(&server, "orders") };
+    let sink = opened(&settings);
+    let mut oracle: BTreeMap<String, Option<i64>> = BTreeMap::new();
+    let rounds = 12;
+    let mut unknown = 0;
+    for round in 1..=rounds {
+        let ids: Vec<String> = (0..400).map(|n| format!("d{}", (n * 7 + round) % 500)).collect();
+        for (n, id) in ids.iter().enumerate() {
+            oracle.insert(id.clone(), (n % 9 != 0).then_some(round));
+        }
+        let state = |id: &String| match oracle[id] {
+            Some(n) => index(id, round, &json!({ "n": n })),
+            None => delete(id, round),
+        };
+        let mut todo: Vec<String> = ids.iter().filter(|id| oracle.contains_key(*id)).cloned().collect();
+        todo.sort();
+        todo.dedup();
+        let mut writing = Box::pin(sink.write(todo.iter().map(state).collect()));
+        let mut outcomes = None;
+        if round == 6 {
+            // Polled once, the requests are on their way; then the server dies.
+            tokio::select! { biased; done = &mut writing => outcomes = Some(done), () = std::future::ready(()) => {} }
+            server.kill();
+        }
+        let mut outcomes = match outcomes {
+            Some(outcomes) => outcomes,
+            None => writing.await,
+        };
+        if round == 6 {
+            server.start_again();
+        }
+        loop {
+            let again = |outcome: &SinkOutcome| matches!(outcome, SinkOutcome::Retry { counts: false, .. });
+            assert!(outcomes.iter().all(|o| again(o) || *o == SinkOutcome::Written), "round {round}: {outcomes:?}");
+            todo = todo.into_iter().zip(&outcomes).filter(|(_, outcome)| again(outcome)).map(|(id, _)| id).collect();
+            if todo.is_empty() {
+                break;
+            }
+            unknown += todo.len();
+            outcomes = sink.write(todo.iter().map(state).collect()).await;
+        }
+    }
+    assert!(unknown > 0, "the kill met no request");
+    let held = sink.list(None, 10_000).await.unwrap();
+    let held: BTreeMap<String, i64> = held
+        .into_iter()
+        .map(|held| {
+            let body: Value = serde_json::from_slice(&held.document.unwrap()).unwrap();
+            (held.id, body["n"].as_i64().unwrap())
+        })
+        .collect();
+    let wanted: BTreeMap<String, i64> = oracle.into_iter().filter_map(|(id, n)| n.map(|n| (id, n))).collect();
+    assert_eq!(held, wanted);
+}
