@@ -52,7 +52,7 @@ fn open(name: &str) -> Option<(UnixDatagram, SocketAddr)> {
         None => SocketAddr::from_pathname(name),
     };
     let opened = address.and_then(|address| Ok((UnixDatagram::unbound()?, address)));
-    opened.inspect_err(|error| tracing::warn!(name, %error, "NOTIFY_SOCKET cannot be used")).ok()
+    opened.inspect_err(|error| tracing::warn!(name, %error, "the service manager has no socket that can be used")).ok()
 }
 
 #[cfg(test)]

@@ -51,7 +51,8 @@ pub struct Engine {
     threads: Arc<Threads>,
     directory: Arc<EntityDirectory>,
     pub doors: Doors,
-    delivered: Vec<Name>,
+    /// Lines whose jobs are worked here.
+    pub delivered: Vec<Name>,
     pub totals: Arc<Totals>,
     /// K5's switches by line.
     pub skip_equal: Arc<HashMap<Name, Arc<AtomicBool>>>,
@@ -84,13 +85,7 @@ impl Engine {
         let node = &settings.node;
         let bounds = Bounds { entities_max: node.entities_max, bytes_max: node.entity_bytes_max, idle_max: node.entity_idle_max };
         let directory = EntityDirectory::new(Arc::clone(&threads), bounds);
-        let line_meters = settings.lines.iter().map(|l| (l.line.name, LineMeters::new(l.line.name, &totals))).collect();
-        let stores = Stores {
-            rows: Arc::clone(&parts.doors.rows),
-            queue: Arc::clone(&parts.doors.queue),
-            store_meters: StoreMeters::new(&totals),
-            line_meters: Arc::new(line_meters),
-        };
+        let stores = stores(&parts.doors, &settings, &totals);
         let skip_equal: HashMap<Name, Arc<AtomicBool>> =
             settings.lines.iter().map(|l| (l.line.name, Arc::new(AtomicBool::new(l.line.skip_equal)))).collect();
         let skip_equal = Arc::new(skip_equal);
@@ -237,6 +232,16 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 
 fn gone(error: MailboxError) -> Fault {
     Fault::new(FaultKind::Unreachable, "supervisor", error)
+}
+
+fn stores(doors: &Doors, settings: &Settings, totals: &Arc<Totals>) -> Stores {
+    let line_meters = settings.lines.iter().map(|l| (l.line.name, LineMeters::new(l.line.name, totals))).collect();
+    Stores {
+        rows: Arc::clone(&doors.rows),
+        queue: Arc::clone(&doors.queue),
+        store_meters: StoreMeters::new(totals),
+        line_meters: Arc::new(line_meters),
+    }
 }
 
 /// A group waits for who leaves no longer than for who is silent; most of that is ours to drain.

@@ -115,7 +115,11 @@ impl Answers {
         let mut partitions = partitions_of(&list);
         partitions.sort_unstable();
         let Some(lives) = self.learn(&partitions).await else {
-            // The group asks something else meanwhile; these partitions are part of it.
+            // The group asks something else meanwhile. It has to be answered all the same, or it would ask no more; what
+            // the client fetches of partitions that are nobody's is dropped.
+            if let Err(error) = self.consumer.incremental_assign(&list) {
+                tracing::debug!(source = self.source, %error, "assignment not taken");
+            }
             return Ok(());
         };
         self.begin(&partitions, &lives).await;
