@@ -108,18 +108,15 @@ fn foreign_clients_meet_plain_values() {
         whole.merge(&tombstone("item", "3", 9, 1_740_000_000_000));
         write(&*store, &id, [whole]).await;
         let RowPlace::Real(real, _) = place else { panic!("a real server is needed") };
-        let found = {
-            let (mut peer, mut found) = (real.peer(), Vec::new());
-            let mut line = peer.ask(&["read"]);
-            while line[0] == "cell" {
-                let value = STANDARD.decode(&line[5]).unwrap();
-                if line[1].ends_with("4711:门店") && line[3] != "base" && line[3] != "counter" {
-                    found.push((line[2].clone(), line[3].clone(), line[4].clone(), String::from_utf8(value).unwrap()));
-                }
-                line = peer.answer();
+        let mut found = Vec::new();
+        let mut line = real.peer().ask(&["read"]);
+        while line[0] == "cell" {
+            let value = STANDARD.decode(&line[5]).unwrap();
+            if line[1].ends_with("4711:门店") && line[3] != "base" && line[3] != "counter" {
+                found.push((line[2].clone(), line[3].clone(), line[4].clone(), String::from_utf8(value).unwrap()));
             }
-            found
-        };
+            line = real.peer().answer();
+        }
         let stamp = ((1i64 << 44) + 7).to_string();
         let cell = |family: &str, name: &str, stamp: &str, value: &str| (family.into(), name.into(), stamp.into(), value.into());
         let wanted: [(String, String, String, String); 5] = [

@@ -64,6 +64,7 @@ pub fn left(filter: &pb::Filter, cells: Vec<Cell>) -> Result<Vec<Cell>, Fail> {
 }
 
 type Passes = Box<dyn Fn(&Cell) -> bool>;
+type Fits = Box<dyn Fn(&[u8]) -> bool>;
 
 fn passing(filter: &pb::Filter) -> Result<Passes, Fail> {
     let bytes = serialized(filter);
@@ -90,10 +91,7 @@ fn passing(filter: &pb::Filter) -> Result<Passes, Fail> {
     })
 }
 
-/// Whether a value compares as asked.
-type Comparison = Box<dyn Fn(&[u8]) -> bool>;
-
-fn comparing(bytes: &Bytes) -> Result<Comparison, Fail> {
+fn comparing(bytes: &Bytes) -> Result<Fits, Fail> {
     let unknown = |what: String| Fail::new("DoNotRetryIOException", format!("{what} is not known here"));
     let compare = decode::<Comparing>(bytes)?.compare;
     let wants = match compare.operator {
