@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use widerow::domain::fault::{Fault, FaultKind};
 use widerow::domain::ids::Name;
 use widerow::io::memory::Call;
+use widerow::messages::observe::{ActorKind, ActorState, Observation};
 use widerow::supervisor::{Engine, IdleState};
 use widerow::telemetry::{DocumentOutcome, JobOutcome};
 
@@ -59,6 +60,7 @@ on_queues!(
     a_lost_answer_forbids_skipping,
     equal_documents_are_skipped_only_when_asked,
     a_delete_during_the_run_ends_deleted,
+    one_worker_probes_a_silent_sink,
 );
 
 /// Changes that land while the row's job runs get one follow-up, which runs after it and brings the last of them (J2).
@@ -172,5 +174,38 @@ fn a_delete_during_the_run_ends_deleted(make: Make) {
         assert_eq!(ended(&engine).await, IdleState::Idle);
         engine.drain().await;
         assert_eq!(world.documents().await["n1"]["status"], 3);
+    });
+}
+
+/// A sink that does not answer is asked by one worker of the line; the others take nothing, and all say why (J7).
+fn one_worker_probes_a_silent_sink(make: Make) {
+    let world = skipping(make);
+    run(async {
+        let (engine, feed) = world.start_fed();
+        feed.begin().await;
+        world.sink.inner.script.fail_next(Call::Write, 1, &Fault::new(FaultKind::Unreachable, "scripted", "the sink is away"));
+        world.sink.after.shut();
+        feed.deliver(&order(1, 0)).await;
+        until("the first try is at the sink", async || (world.sink.came() == 1).then_some(())).await;
+        world.sink.before.shut();
+        world.sink.after.open();
+        until("the probe is at the sink", async || (world.sink.came() == 2).then_some(())).await;
+        let other = json!({ "database": "trade", "table": "orders", "type": "insert", "ts": 1,
+            "data": { "id": 2, "order_no": "n2", "status": 1 } });
+        feed.deliver(&other).await;
+        until("the other job waits", async || (jobs(&world).await == (1, 1)).then_some(())).await;
+        until("both workers say that they wait", async || {
+            let picture = look(&engine).await;
+            let sinks: Vec<_> = picture.actors.iter().filter(|actor| actor.kind == ActorKind::Sink).collect();
+            let waits = |actor: &&Observation| actor.state == ActorState::BackingOff && actor.reason.contains("the sink is away");
+            (sinks.len() == 2 && sinks.iter().all(waits)).then_some(())
+        })
+        .await;
+        assert_eq!((jobs(&world).await, world.sink.came()), ((1, 1), 2), "the other job waits, only the probe is out");
+        world.sink.before.open();
+        settled(&world, 2).await;
+        assert_eq!(world.totals.jobs(JobOutcome::Buried), 0);
+        assert_eq!(world.documents().await["n2"]["status"], 1);
+        over(engine, feed, &world, 1).await;
     });
 }

@@ -32,8 +32,19 @@ pub struct LineAnswer {
     pub parked: u64,
     pub spilled: u64,
     pub buried: u64,
+    /// Why it takes no jobs at this moment; nothing without a running node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outage: Option<LineOutage>,
     /// Its documents were made by another mapping, or it is new on rows that exist: `widerow rebuild LINE` (R5).
     pub wants_rebuild: bool,
+}
+
+/// A side that does not answer a line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LineOutage {
+    pub reason: String,
+    /// In ms since 1970.
+    pub since: i64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +103,7 @@ impl Office {
                 parked: sum(|l| l.parked),
                 spilled: sum(|l| l.spilled),
                 buried: sum(|l| l.buried),
+                outage: None,
                 wants_rebuild: wanting.contains(&settings.line.name),
             }
         });

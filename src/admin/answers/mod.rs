@@ -19,7 +19,7 @@ pub use documents::{DocumentAnswer, DocumentsAnswer};
 pub use epochs::{BumpAnswer, EpochAnswer, EpochsAnswer};
 pub use jobs::{JobAnswer, JobsAnswer, Released, WhichJobs};
 pub use letters::{Body, LetterAnswer, LetterHead, LettersAnswer};
-pub use lines::{LaneAnswer, LanesAnswer, LineAnswer, LinesAnswer, SkipEqual};
+pub use lines::{LaneAnswer, LanesAnswer, LineAnswer, LineOutage, LinesAnswer, SkipEqual};
 pub use problem::{Code, Problem};
 pub use rows::{CellAnswer, KeyColumn, MarkAnswer, PartAnswer, RowAnswer, RowDocument, RowKeysAnswer, TombstoneAnswer};
 pub use why::{Agreement, LineWhy, Op, SinkWhy, WhyAnswer, Wish};

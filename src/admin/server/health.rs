@@ -118,7 +118,7 @@ fn actor_health(actor: &Observation, now: i64) -> ActorHealth {
 }
 
 /// A sink is as its line's workers find it: nobody else asks it.
-fn sinks(picture: &Picture) -> Vec<Dependency> {
+pub(super) fn sinks(picture: &Picture) -> Vec<Dependency> {
     let mut sinks: Vec<Dependency> = Vec::new();
     for actor in picture.actors.iter().filter(|a| a.kind == ActorKind::Sink) {
         let name = actor.id.rsplit_once(':').map_or(actor.id.as_str(), |(line, _)| line);

@@ -1,6 +1,6 @@
 //! Questions to the stores, as HTTP asks them.
 
-use super::super::answers::{Code, Problem, WhichJobs};
+use super::super::answers::{Code, LineOutage, Problem, WhichJobs};
 use super::Node;
 use super::call::{Call, json};
 use super::routes::Answered;
@@ -31,7 +31,14 @@ pub(super) fn row_key(node: Arc<Node>, call: Call) -> Answered {
 }
 
 pub(super) async fn lines(node: Arc<Node>) -> Answered {
-    json(&node.office.lines().await?)
+    let mut answer = node.office.lines().await?;
+    for sink in super::health::sinks(&node.look().await?) {
+        let line = answer.lines.iter_mut().find(|line| sink.name.strip_prefix("sink:") == Some(&line.line));
+        if let (Some(line), Some(reason)) = (line, sink.cause) {
+            line.outage = Some(LineOutage { reason, since: sink.since });
+        }
+    }
+    json(&answer)
 }
 
 pub(super) async fn lanes(node: Arc<Node>, call: Call) -> Answered {

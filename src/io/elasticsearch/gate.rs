@@ -84,15 +84,18 @@ mod tests {
     fn as_many_pass_as_fit() {
         let gate = Gate::new(2);
         let first = gate.pass().now_or_never().expect("room for one");
-        let mut second = Box::pin(gate.pass());
-        assert!(second.as_mut().now_or_never().is_none(), "the window begins with one");
+        let second = gate.pass().now_or_never().expect("room for two");
+        let mut third = Box::pin(gate.pass());
+        assert!(third.as_mut().now_or_never().is_none(), "the window is two");
+        second.told(Reply::PushedBack);
+        assert!(third.as_mut().now_or_never().is_none(), "halved: the first fills it");
         first.told(Reply::Fine(Duration::from_millis(1)));
-        let second = second.as_mut().now_or_never().expect("the first has left");
-        let third = gate.pass().now_or_never().expect("the window has grown to two");
-        let mut fourth = Box::pin(gate.pass());
-        assert!(fourth.as_mut().now_or_never().is_none());
+        let third = third.as_mut().now_or_never().expect("the first has left");
+        let fourth = gate.pass().now_or_never().expect("and the window has grown to two");
+        let mut fifth = Box::pin(gate.pass());
+        assert!(fifth.as_mut().now_or_never().is_none());
+        drop(fourth);
+        assert!(fifth.as_mut().now_or_never().is_some(), "a pass that is dropped makes room");
         drop(third);
-        assert!(fourth.as_mut().now_or_never().is_some(), "a pass that is dropped makes room");
-        drop(second);
     }
 }
