@@ -15,6 +15,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Base64;
 import java.util.List;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
@@ -23,6 +24,8 @@ import org.apache.hadoop.hbase.Cell;
 import org.apache.hadoop.hbase.CellUtil;
 import org.apache.hadoop.hbase.HBaseConfiguration;
 import org.apache.hadoop.hbase.TableName;
+import org.apache.hadoop.hbase.client.Admin;
+import org.apache.hadoop.hbase.client.CompactionState;
 import org.apache.hadoop.hbase.client.Connection;
 import org.apache.hadoop.hbase.client.ConnectionFactory;
 import org.apache.hadoop.hbase.client.Durability;
@@ -30,6 +33,7 @@ import org.apache.hadoop.hbase.client.Get;
 import org.apache.hadoop.hbase.client.Increment;
 import org.apache.hadoop.hbase.client.Mutation;
 import org.apache.hadoop.hbase.client.Put;
+import org.apache.hadoop.hbase.client.RegionInfo;
 import org.apache.hadoop.hbase.client.Result;
 import org.apache.hadoop.hbase.client.ResultScanner;
 import org.apache.hadoop.hbase.client.Row;
@@ -67,6 +71,8 @@ public final class Peer {
                     case "write" -> out.println(peer.write(words));
                     // read: every cell, as `cell ROW FAMILY QUALIFIER TIMESTAMP VALUE`, then `end`
                     case "read" -> peer.read(out);
+                    // flush, compact, split KEY, merge: what an administrator does to the table; ends when it is done
+                    case "flush", "compact", "split", "merge" -> out.println(peer.administer(words));
                     // put|mutate|get PREFIX ROWS CELLS BATCH IN_FLIGHT: `done ROWS MICROS CPU_MICROS P50_MICROS P99_MICROS`
                     default -> out.println(peer.work(words));
                 }
@@ -94,6 +100,40 @@ public final class Peer {
             }
         }
         out.println("end");
+    }
+
+    private String administer(String[] words) throws Exception {
+        try (Admin admin = connection.getAdmin()) {
+            List<RegionInfo> regions = admin.getRegions(table);
+            switch (words[0]) {
+                case "flush" -> admin.flush(table);
+                case "compact" -> {
+                    admin.flush(table);
+                    admin.majorCompact(table);
+                    while (admin.getCompactionState(table) != CompactionState.NONE) {
+                        Thread.sleep(50);
+                    }
+                }
+                case "split" -> {
+                    byte[] key = bytes(words[1]);
+                    for (RegionInfo region : regions) {
+                        if (region.containsRow(key) && !Arrays.equals(region.getStartKey(), key)) {
+                            admin.splitRegionAsync(region.getRegionName(), key).get();
+                        }
+                    }
+                }
+                default -> {
+                    if (regions.size() > 1) {
+                        byte[][] both = {regions.get(0).getRegionName(), regions.get(1).getRegionName()};
+                        admin.mergeRegionsAsync(both, true).get();
+                    }
+                }
+            }
+            return "ok";
+        } catch (IOException | ExecutionException refused) {
+            // A region that is still being split or merged cannot be split again.
+            return "refused\t" + refused.getMessage().lines().findFirst().orElse("");
+        }
     }
 
     private String work(String[] words) throws Exception {

@@ -31,16 +31,21 @@ use widerow::settings::{OnLate, Queue, QueueKind, Retry};
 pub enum Place {
     Memory,
     Embedded(TempDir),
-    /// Jobs on Redis under a prefix; what overflows lies in the folder.
+    /// Jobs on Redis (or a cluster) under a prefix; what overflows lies in the folder.
     #[cfg(feature = "redis")]
-    Redis(TempDir, String),
+    Redis(TempDir, String, crate::servers::Kind),
 }
 
 impl Place {
     #[cfg(feature = "redis")]
     pub fn redis() -> Self {
+        Self::redis_of(crate::servers::Kind::Redis)
+    }
+
+    #[cfg(feature = "redis")]
+    pub fn redis_of(kind: crate::servers::Kind) -> Self {
         static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        Self::Redis(tempfile::tempdir().unwrap(), format!("p{}", NUMBER.fetch_add(1, Ordering::SeqCst)))
+        Self::Redis(tempfile::tempdir().unwrap(), format!("p{}", NUMBER.fetch_add(1, Ordering::SeqCst)), kind)
     }
 
     pub fn embedded() -> Self {
@@ -51,7 +56,7 @@ impl Place {
         match self {
             Self::Memory => None,
             #[cfg(feature = "redis")]
-            Self::Redis(dir, _) => Some(EmbeddedStore::open(dir.path()).unwrap()),
+            Self::Redis(dir, ..) => Some(EmbeddedStore::open(dir.path()).unwrap()),
             Self::Embedded(dir) => Some(EmbeddedStore::open(dir.path()).unwrap()),
         }
     }
@@ -65,9 +70,9 @@ impl Place {
 
     pub fn queue(&self, settings: &Queue, clock: &TestClock) -> Arc<dyn JobQueue> {
         #[cfg(feature = "redis")]
-        if let Self::Redis(dir, prefix) = self {
+        if let Self::Redis(dir, prefix, kind) = self {
             let store = EmbeddedStore::open(dir.path()).unwrap();
-            return Arc::new(asynq(settings, clock, prefix, overflow_shelf(store, settings)));
+            return Arc::new(asynq(settings, clock, (prefix, *kind), overflow_shelf(store, settings)));
         }
         match self.store() {
             None => Arc::new(MemoryQueue::new(settings, clock.as_clock())),
@@ -92,10 +97,16 @@ impl Place {
 
 /// A queue of the shared Redis.
 #[cfg(feature = "redis")]
-fn asynq(settings: &Queue, clock: &TestClock, prefix: &str, overflow: Box<dyn Shelf>) -> AsynqQueue {
+fn asynq(
+    settings: &Queue,
+    clock: &TestClock,
+    (prefix, kind): (&str, crate::servers::Kind),
+    overflow: Box<dyn Shelf>,
+) -> AsynqQueue {
+    let cluster = kind == crate::servers::Kind::RedisCluster;
     let redis = RedisAddress {
-        mode: RedisMode::Single,
-        hosts: vec![crate::servers::shared(crate::servers::Kind::Redis).address()],
+        mode: if cluster { RedisMode::Cluster } else { RedisMode::Single },
+        hosts: vec![crate::servers::shared(kind).address()],
         database: 0,
         username: None,
         password: None,
@@ -117,8 +128,19 @@ macro_rules! on_redis {
         }
     };
 }
+
+/// Runs every body on a Redis Cluster.
 #[cfg(feature = "redis")]
-pub(crate) use on_redis;
+macro_rules! on_cluster {
+    ($($body:ident),* $(,)?) => {
+        mod cluster {
+            use $crate::place::{Place, run};
+            $(#[test] fn $body() { run(super::$body(&Place::redis_of($crate::servers::Kind::RedisCluster))); })*
+        }
+    };
+}
+#[cfg(feature = "redis")]
+pub(crate) use {on_cluster, on_redis};
 
 /// Runs every body on both places.
 macro_rules! on_both {
@@ -138,7 +160,7 @@ pub fn run<T>(body: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(body)
 }
 
-/// Two row kinds: `order` by weight, `sku` by counter.
+/// Row kinds: `order` and `order2` by weight, `sku` by counter.
 pub fn schema() -> Arc<Schema> {
     let kind = |name: &str, version| RowKind {
         name: Name::of(name),
@@ -148,7 +170,8 @@ pub fn schema() -> Arc<Schema> {
         version,
         tables: vec![],
     };
-    Arc::new(Schema::new(vec![], vec![kind("order", VersionKind::Weight), kind("sku", VersionKind::Counter)], vec![]))
+    let kinds = [("order", VersionKind::Weight), ("order2", VersionKind::Weight), ("sku", VersionKind::Counter)];
+    Arc::new(Schema::new(vec![], kinds.map(|(name, version)| kind(name, version)).into(), vec![]))
 }
 
 /// Three lanes of weights 6, 3, 1.

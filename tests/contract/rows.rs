@@ -1,6 +1,7 @@
 //! What every row store promises (2.2, 2.4, 2.6).
 
-use super::place::{Place, on_both, run};
+use crate::place::run;
+use crate::row_place::{RowPlace, on_every_row_store};
 use proptest::prelude::*;
 use widerow::domain::change::{Image, Value};
 use widerow::domain::fault::FaultKind;
@@ -9,7 +10,7 @@ use widerow::domain::row::{Cell, PartId, Purged, Tombstone, WideRow};
 use widerow::domain::schema::VersionKind;
 use widerow::ports::rows::{Checked, CheckedWrite, Horizon, RowStore, RowWrite, version_of};
 
-on_both!(
+on_every_row_store!(
     what_is_written_is_read,
     a_row_is_the_merge_of_its_writes_in_any_order,
     both_kinds_of_versions_rise,
@@ -23,16 +24,16 @@ on_both!(
     concurrent_writes_of_one_row_all_count,
 );
 
-fn row(kind: &str, key: &str) -> RowId {
+pub fn row(kind: &str, key: &str) -> RowId {
     RowId { kind: Name::of(kind), key: RowKey::new(key) }
 }
 
-fn part(table: &str, child: &str) -> PartId {
+pub fn part(table: &str, child: &str) -> PartId {
     PartId { table: Name::of(table), child: child.into() }
 }
 
 /// One table row's cells at one stamp.
-fn change(table: &str, child: &str, stamp: i64, cells: &[(&str, Option<&str>)]) -> WideRow {
+pub fn change(table: &str, child: &str, stamp: i64, cells: &[(&str, Option<&str>)]) -> WideRow {
     let mut row = WideRow { counter: 1, ..WideRow::default() };
     let part = row.part_mut(&part(table, child));
     for (name, value) in cells {
@@ -41,29 +42,29 @@ fn change(table: &str, child: &str, stamp: i64, cells: &[(&str, Option<&str>)]) 
     row
 }
 
-fn tombstone(table: &str, child: &str, stamp: i64, written: i64) -> WideRow {
+pub fn tombstone(table: &str, child: &str, stamp: i64, written: i64) -> WideRow {
     let mut row = WideRow { counter: 1, ..WideRow::default() };
     let tombstone = Tombstone { stamp: Stamp(stamp), written: Millis(written), revoked: false };
     row.part_mut(&part(table, child)).tombstone = Some(tombstone);
     row
 }
 
-fn writes(row: &RowId, changes: impl IntoIterator<Item = WideRow>) -> Vec<RowWrite> {
+pub fn writes(row: &RowId, changes: impl IntoIterator<Item = WideRow>) -> Vec<RowWrite> {
     changes.into_iter().map(|change| RowWrite { row: row.clone(), change: change.into() }).collect()
 }
 
-async fn write(store: &dyn RowStore, row: &RowId, changes: impl IntoIterator<Item = WideRow>) {
+pub async fn write(store: &dyn RowStore, row: &RowId, changes: impl IntoIterator<Item = WideRow>) {
     for outcome in store.write(writes(row, changes)).await {
         outcome.unwrap();
     }
 }
 
-async fn read(store: &dyn RowStore, row: &RowId) -> Option<WideRow> {
+pub async fn read(store: &dyn RowStore, row: &RowId) -> Option<WideRow> {
     store.read(vec![row.clone()]).await.unwrap().remove(0)
 }
 
 /// Goal: every piece of a row comes back, and nothing where nothing was. Method: one row with each of them.
-async fn what_is_written_is_read(place: &Place) {
+async fn what_is_written_is_read(place: &RowPlace) {
     let store = place.rows();
     let id = row("order", "4711:门店");
     assert_eq!(read(&*store, &id).await, None);
@@ -85,7 +86,7 @@ async fn what_is_written_is_read(place: &Place) {
 }
 
 /// Goal: M4. Method: random changes written straight; and in another order, doubled, in two batches; same content.
-async fn a_row_is_the_merge_of_its_writes_in_any_order(place: &Place) {
+async fn a_row_is_the_merge_of_its_writes_in_any_order(place: &RowPlace) {
     let store = place.rows();
     let mut runner =
         proptest::test_runner::TestRunner::new(ProptestConfig { cases: 24, failure_persistence: None, ..Default::default() });
@@ -134,7 +135,7 @@ fn all_at_once<A: Send, B: Send, C: Send>(
 }
 
 /// Goal: V1 for both kinds. Method: after every applied change the version of the read row is above the one before.
-async fn both_kinds_of_versions_rise(place: &Place) {
+async fn both_kinds_of_versions_rise(place: &RowPlace) {
     let store = place.rows();
     for (kind, version) in [("order", VersionKind::Weight), ("sku", VersionKind::Counter)] {
         let id = row(kind, "1");
@@ -164,7 +165,7 @@ async fn both_kinds_of_versions_rise(place: &Place) {
 }
 
 /// Goal: M5. Method: an older and a newer cell around a tombstone, the older one arriving last.
-async fn a_tombstone_hides_older_cells_and_stays(place: &Place) {
+async fn a_tombstone_hides_older_cells_and_stays(place: &RowPlace) {
     let store = place.rows();
     let id = row("order", "1");
     write(&*store, &id, [tombstone("item", "1", 10, 99)]).await;
@@ -180,7 +181,7 @@ async fn a_tombstone_hides_older_cells_and_stays(place: &Place) {
 }
 
 /// Goal: a condition on a table row's highest stamp. Method: absent, exact, stale, and a tombstone as the highest.
-async fn a_checked_write_holds_its_condition(place: &Place) {
+async fn a_checked_write_holds_its_condition(place: &RowPlace) {
     let store = place.rows();
     let id = row("order", "1");
     let checked = |stamp: i64, highest: Option<i64>| CheckedWrite {
@@ -200,7 +201,7 @@ async fn a_checked_write_holds_its_condition(place: &Place) {
 }
 
 /// Goal: M5's purge and V3. Method: two deletes around the horizon; what went, what stayed, the version before and after.
-async fn purge_never_lowers_a_version(place: &Place) {
+async fn purge_never_lowers_a_version(place: &RowPlace) {
     let store = place.rows();
     for (kind, version) in [("order", VersionKind::Weight), ("sku", VersionKind::Counter)] {
         let id = row(kind, "1");
@@ -225,14 +226,14 @@ async fn purge_never_lowers_a_version(place: &Place) {
 }
 
 /// Goal: no guess at a version kind. Method: a kind the schema does not hold.
-async fn purge_of_an_unknown_kind_is_refused(place: &Place) {
+async fn purge_of_an_unknown_kind_is_refused(place: &RowPlace) {
     let horizon = Horizon { written_before: Millis(1) };
     let refused = place.rows().purge(row("gone", "1"), horizon).await.unwrap_err();
     assert_eq!(refused.kind, FaultKind::Invalid);
 }
 
 /// Goal: scans. Method: keys written out of order in two kinds; every page size, bounds, and a start between keys.
-async fn a_scan_pages_in_key_order_within_its_kind(place: &Place) {
+async fn a_scan_pages_in_key_order_within_its_kind(place: &RowPlace) {
     let store = place.rows();
     let keys = ["0007:7", "0001", "b", "a", "0010:10", "", "门"];
     for key in keys {
@@ -266,7 +267,7 @@ async fn a_scan_pages_in_key_order_within_its_kind(place: &Place) {
 }
 
 /// Goal: compare and set. Method: absent, wrong, right; then a hundred racers of which one wins each round.
-async fn values_beside_the_rows_are_compared_and_set(place: &Place) {
+async fn values_beside_the_rows_are_compared_and_set(place: &RowPlace) {
     let store = place.rows();
     assert_eq!(store.meta("epoch:shop").await, Ok(None));
     assert_eq!(store.set_meta("epoch:shop", Some("1"), "2").await, Ok(false));
@@ -280,8 +281,8 @@ async fn values_beside_the_rows_are_compared_and_set(place: &Place) {
     assert_eq!(won.into_iter().filter(|w| *w == Ok(true)).count(), 1);
 }
 
-/// Goal: the count by kind, where a store has one. Method: new rows, rows written again, two kinds.
-async fn rows_are_counted_by_kind(place: &Place) {
+/// Goal: the count by kind. Method: new rows, rows written again, two kinds.
+async fn rows_are_counted_by_kind(place: &RowPlace) {
     let store = place.rows();
     for round in 1..=2 {
         for i in 0..5 {
@@ -289,13 +290,19 @@ async fn rows_are_counted_by_kind(place: &Place) {
         }
     }
     write(&*store, &row("sku", "1"), [change("sku", "", 1, &[("id", None)])]).await;
-    let counts = ["order", "sku", "none"].map(|kind| store.approximate_rows(Name::of(kind)));
-    assert!(counts == [Some(5), Some(1), Some(0)] || counts == [None; 3], "{counts:?}");
+    if !matches!(place, RowPlace::Plain(_)) {
+        // HBase does not know it cheaply.
+        assert_eq!(store.approximate_rows(Name::of("order")), None);
+        return;
+    }
+    assert_eq!(store.approximate_rows(Name::of("order")), Some(5));
+    assert_eq!(store.approximate_rows(Name::of("sku")), Some(1));
+    assert_eq!(store.approximate_rows(Name::of("none")), Some(0));
 }
 
 /// Goal: no merge is lost between writers. Method: four threads with runtimes of their own raise two rows' counters, in
 /// opposite row order.
-async fn concurrent_writes_of_one_row_all_count(place: &Place) {
+async fn concurrent_writes_of_one_row_all_count(place: &RowPlace) {
     let store = place.rows();
     let (a, b) = (row("sku", "a"), row("sku", "b"));
     std::thread::scope(|scope| {

@@ -6,6 +6,7 @@
 //! - `model`: writers, readers, faults and misfortune by chance, against the greatest timestamp of each cell
 //! - `store`: the row store: its contract, losses, purges, conditions and wrong tables, on the fake and on a real server
 //! - `peer`: ours and HBase's own client read what the other wrote, on a real server
+//! - `real`: crashes, freezes, splits and compactions of a real server, and the model's promises there
 //! - `hostile`: bytes that are no frames, in both directions: no panic, and no memory beyond the frame
 
 #[path = "../support/fake_hbase/mod.rs"]
@@ -24,5 +25,6 @@ mod hostile;
 mod model;
 mod peer;
 mod raw;
+mod real;
 mod store;
 mod wire;

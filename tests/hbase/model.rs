@@ -9,13 +9,14 @@ use crate::fake_hbase::{Chance, Dice, FakeHbase, Fault};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 use widerow::io::hbase::cell::Cell;
 use widerow::io::hbase::client::Client;
-use widerow::io::hbase::types::{Durability, Put, RowMutations};
+use widerow::io::hbase::types::{Durability, Put, RowMutations, TableName};
 
 const WRITERS: usize = 4;
+/// Batches of each writer on the fake.
 const BATCHES: usize = 20;
 const ROWS: u64 = 24;
 /// Misfortunes of the cluster in a run.
@@ -37,19 +38,25 @@ struct Model {
     bumps: BTreeMap<u64, i64>,
 }
 
-struct Run {
-    fake: FakeHbase,
+pub struct Run<P> {
+    place: P,
     client: Client,
+    table: &'static TableName,
+    batches: usize,
     model: Mutex<Model>,
     stamp: AtomicI64,
     writing: AtomicUsize,
+    striking: AtomicBool,
     /// Every content that was ever seen under a version.
     contents: Mutex<HashMap<(u64, i64), Vec<Cell>>>,
 }
 
-async fn write(run: &Run, seed: u64) {
+async fn write<P>(run: &Run<P>, seed: u64) {
     let mut dice = Dice(seed);
-    for _ in 0..BATCHES {
+    // The misfortunes are to meet somebody: writing goes on until they are over.
+    let mut left = run.batches;
+    while left > 0 || run.striking.load(Ordering::SeqCst) {
+        left = left.saturating_sub(1);
         let (mut puts, mut bumps, mut bumped) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..6 {
             let (row, column) = (dice.below(ROWS), dice.below(3) as u8);
@@ -73,7 +80,7 @@ async fn write(run: &Run, seed: u64) {
                 bumped.push(row);
             }
         }
-        let (puts, bumps) = tokio::join!(run.client.put_many(table(), puts), run.client.mutate_many(table(), bumps));
+        let (puts, bumps) = tokio::join!(run.client.put_many(run.table, puts), run.client.mutate_many(run.table, bumps));
         puts.into_iter().for_each(|outcome| outcome.unwrap());
         bumps.into_iter().for_each(|outcome| drop(outcome.unwrap()));
         let mut model = run.model.lock().unwrap();
@@ -91,10 +98,10 @@ fn version(row: u64, cells: Vec<Cell>) -> (i64, Vec<Cell>) {
     (counter.first().map_or(0, |c| i64::from_be_bytes(c.value[..].try_into().unwrap())), cells)
 }
 
-async fn read(run: &Run) {
+async fn read<P>(run: &Run<P>) {
     let mut last: HashMap<u64, i64> = HashMap::new();
     while run.writing.load(Ordering::SeqCst) > 0 {
-        let answers = run.client.get_many(table(), (0..ROWS).map(|row| get(&name(row))).collect()).await;
+        let answers = run.client.get_many(run.table, (0..ROWS).map(|row| get(&name(row))).collect()).await;
         for (row, answer) in (0..ROWS).zip(answers) {
             let (version, cells) = version(row, answer.unwrap());
             let before = last.insert(row, version).unwrap_or(0);
@@ -107,37 +114,87 @@ async fn read(run: &Run) {
     }
 }
 
-/// One misfortune after another, each after some calls more.
-async fn strike(run: &Run, seed: u64) {
-    let mut dice = Dice(seed);
-    for blow in 1..=BLOWS {
-        let calls = 12 * blow;
-        let over = |fake: &FakeHbase| fake.seen().len() >= calls || run.writing.load(Ordering::SeqCst) == 0;
-        run.fake.until("more calls", over).await;
-        let (row, server) = (name(dice.below(ROWS)), dice.below(3) as usize);
-        match dice.below(8) {
-            0 => drop(run.fake.split(TABLE, &row)),
-            1 => drop(run.fake.merge(TABLE, &row)),
-            2 | 3 => drop(run.fake.move_region(TABLE, &row, server)),
-            4 => run.fake.compact(TABLE),
-            5 => {
-                run.fake.kill(server);
-                run.fake.revive(server);
-            }
-            6 => {
-                run.fake.kill(server);
-                run.fake.reassign(server);
-                run.fake.revive(server);
-            }
-            _ => {
-                run.fake.kill_master();
-                run.fake.revive_master();
+/// Where a history happens.
+pub trait Place: Send + Sync + 'static {
+    /// Misfortunes, one after another, while there are writers.
+    fn strike(&self, dice: Dice) -> impl Future<Output = ()> + Send;
+    /// A row's cells at the end.
+    fn row(&self, name: &str) -> impl Future<Output = Vec<Cell>> + Send;
+}
+
+impl Place for FakeHbase {
+    /// One after another, each after some calls more.
+    async fn strike(&self, mut dice: Dice) {
+        for blow in 1..=BLOWS {
+            self.until("more calls", |fake| fake.seen().len() >= 12 * blow).await;
+            let (row, server) = (name(dice.below(ROWS)), dice.below(3) as usize);
+            match dice.below(8) {
+                0 => drop(self.split(TABLE, &row)),
+                1 => drop(self.merge(TABLE, &row)),
+                2 | 3 => drop(self.move_region(TABLE, &row, server)),
+                4 => self.compact(TABLE),
+                5 => {
+                    self.kill(server);
+                    self.revive(server);
+                }
+                6 => {
+                    self.kill(server);
+                    self.reassign(server);
+                    self.revive(server);
+                }
+                _ => {
+                    self.kill_master();
+                    self.revive_master();
+                }
             }
         }
     }
+
+    async fn row(&self, name: &str) -> Vec<Cell> {
+        FakeHbase::row(self, TABLE, name)
+    }
 }
 
-async fn history(seed: u64) {
+/// One history; what it promises is in the head of this file. `table` has the families `cf` and `m`.
+pub async fn history<P: Place>(place: P, client: Client, table: &'static TableName, seed: u64, batches: usize) -> Arc<Run<P>> {
+    let (writing, contents) = (AtomicUsize::new(WRITERS), Mutex::default());
+    let (model, stamp, striking) = (Mutex::default(), AtomicI64::new(1), AtomicBool::new(true));
+    let run = Run { place, client, table, batches, model, stamp, writing, striking, contents };
+    let run = Arc::new(run);
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..WRITERS as u64 {
+        let run = run.clone();
+        tasks.spawn(async move { write(&run, seed.wrapping_mul(31) + n).await });
+    }
+    for _ in 0..2 {
+        let run = run.clone();
+        tasks.spawn(async move { read(&run).await });
+    }
+    tasks.spawn({
+        let run = run.clone();
+        async move {
+            run.place.strike(Dice(seed ^ 0xb10b)).await;
+            run.striking.store(false, Ordering::SeqCst);
+        }
+    });
+    while let Some(ended) = tasks.join_next().await {
+        ended.unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+    }
+    for row in 0..ROWS {
+        let (counted, cells) = version(row, run.place.row(&name(row)).await);
+        let model = run.model.lock().unwrap();
+        let wanted = model.stamps.iter().filter(|((r, _), _)| *r == row).map(|(_, stamp)| *stamp);
+        let found = cells.iter().map(|c| (c.timestamp, c.value.to_vec()));
+        let wanted: Vec<(i64, Vec<u8>)> = wanted.map(|stamp| (stamp, stamp.to_string().into_bytes())).collect();
+        assert_eq!(found.collect::<Vec<_>>(), wanted, "seed {seed}: row {}", name(row));
+        if let Some(bumps) = model.bumps.get(&row) {
+            assert!(counted >= *bumps, "seed {seed}: {} counted {counted} of {bumps}", name(row));
+        }
+    }
+    run
+}
+
+async fn on_the_fake(seed: u64) {
     let fake = FakeHbase::start(3, seed);
     fake.create_table(TABLE, &["cf", "m"], &["b", "c", "d"]);
     let faults = vec![
@@ -155,37 +212,9 @@ async fn history(seed: u64) {
     ];
     fake.by_chance(Some(Chance { one_in: 6, faults, left: 40 }));
     let client = Client::new(settings(&fake)).unwrap();
-    let (writing, contents) = (AtomicUsize::new(WRITERS), Mutex::default());
-    let run = Run { fake, client, model: Mutex::default(), stamp: AtomicI64::new(1), writing, contents };
-    let run = Arc::new(run);
-    let mut tasks = tokio::task::JoinSet::new();
-    for n in 0..WRITERS as u64 {
-        let run = run.clone();
-        tasks.spawn(async move { write(&run, seed.wrapping_mul(31) + n).await });
-    }
-    for _ in 0..2 {
-        let run = run.clone();
-        tasks.spawn(async move { read(&run).await });
-    }
-    tasks.spawn({
-        let run = run.clone();
-        async move { strike(&run, seed ^ 0xb10b).await }
-    });
-    while let Some(ended) = tasks.join_next().await {
-        ended.unwrap_or_else(|e| panic!("seed {seed}: {e}"));
-    }
-    let model = run.model.lock().unwrap();
-    for row in 0..ROWS {
-        let (counted, cells) = version(row, run.fake.row(TABLE, &name(row)));
-        let wanted = model.stamps.iter().filter(|((r, _), _)| *r == row).map(|(_, stamp)| *stamp);
-        let found = cells.iter().map(|c| (c.timestamp, c.value.to_vec()));
-        let wanted: Vec<(i64, Vec<u8>)> = wanted.map(|stamp| (stamp, stamp.to_string().into_bytes())).collect();
-        assert_eq!(found.collect::<Vec<_>>(), wanted, "seed {seed}: row {}", name(row));
-        if let Some(bumps) = model.bumps.get(&row) {
-            assert!(counted >= *bumps, "seed {seed}: {} counted {counted} of {bumps}", name(row));
-        }
-    }
-    assert_eq!(run.fake.complaints(), Vec::<String>::new(), "seed {seed}");
+    let run = history(fake, client, table(), seed, BATCHES).await;
+    assert_eq!(run.place.complaints(), Vec::<String>::new(), "seed {seed}");
+    assert!(run.place.faults_met().len() > 5, "seed {seed}: {:?}", run.place.faults_met());
 }
 
 /// Goal: the model's promises above. Method: histories by seed, a few at a time; they mostly wait.
@@ -197,7 +226,7 @@ async fn histories_end_as_the_model_says() {
     // Shown when the test fails; WIDEROW_SEED runs one again.
     let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("seeds {seeds:?}\n").as_bytes());
     let mut runs = tokio::task::JoinSet::new();
-    seeds.into_iter().for_each(|seed| drop(runs.spawn(history(seed))));
+    seeds.into_iter().for_each(|seed| drop(runs.spawn(on_the_fake(seed))));
     while let Some(ended) = runs.join_next().await {
         ended.unwrap();
     }

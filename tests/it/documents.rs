@@ -5,10 +5,11 @@ use clap::Parser;
 use widerow::cli::args::Cli;
 use widerow::settings;
 
-const DOCUMENTS: [(&str, &str); 3] = [
+const DOCUMENTS: [(&str, &str); 4] = [
     ("README.md", include_str!("../../README.md")),
     ("docs/concepts.md", include_str!("../../docs/concepts.md")),
     ("docs/formats.md", include_str!("../../docs/formats.md")),
+    ("docs/sinks.md", include_str!("../../docs/sinks.md")),
 ];
 
 /// The fenced blocks of a language.

@@ -28,6 +28,8 @@ mod kafka;
 mod kill;
 /// The queue loses its content, with the node running and down.
 mod lost_queue;
+/// The row store loses what it had not made durable.
+mod lost_rows;
 /// The queues that need no server.
 mod queues;
 /// A partition that leaves and comes back.

@@ -225,10 +225,15 @@ type Judge = Box<dyn Fn(&RowId) -> Word + Send + Sync>;
 pub struct JudgedRows {
     pub inner: MemoryRowStore,
     pub gate: Gate,
+    /// Before anything is made durable.
+    pub durable: Gate,
     judge: Mutex<Judge>,
 }
 
 impl JudgedRows {
+    fn over(inner: MemoryRowStore) -> Self {
+        Self { inner, gate: Gate::new(true), durable: Gate::new(true), judge: Mutex::new(Box::new(|_| Word::Pass)) }
+    }
     pub fn set(&self, judge: impl Fn(&RowId) -> Word + Send + Sync + 'static) {
         *self.judge.lock().unwrap_or_else(|e| e.into_inner()) = Box::new(judge);
     }
@@ -277,7 +282,13 @@ impl RowStore for JudgedRows {
         self.inner.set_meta(key, expected, value)
     }
     fn make_durable(&self) -> Answer<'_, Result<(), Fault>> {
-        self.inner.make_durable()
+        Box::pin(async move {
+            self.durable.pass().await;
+            self.inner.make_durable().await
+        })
+    }
+    fn losses(&self) -> u64 {
+        self.inner.losses()
     }
     fn approximate_rows(&self, kind: Name) -> Option<u64> {
         self.inner.approximate_rows(kind)
@@ -377,8 +388,7 @@ impl World {
         std::fs::write(dir.path().join("records.jsonl"), records).unwrap();
         let mut settings = load(config, dir.path());
         change(&mut settings);
-        let inner = MemoryRowStore::new(Arc::clone(&settings.schema));
-        let rows = Arc::new(JudgedRows { inner, gate: Gate::new(true), judge: Mutex::new(Box::new(|_| Word::Pass)) });
+        let rows = Arc::new(JudgedRows::over(MemoryRowStore::new(Arc::clone(&settings.schema))));
         let queue = MemoryQueue::new(&settings.queue, wall_clock());
         let jobs = Arc::new(queue.clone());
         let (ledger, sink) = (Arc::new(MemoryLedger::new()), Arc::new(GatedSink::new()));
@@ -389,6 +399,12 @@ impl World {
     pub fn on_queue(self, make: impl FnOnce(&Settings, &Path) -> Arc<dyn JobQueue>) -> Self {
         let jobs = make(&self.settings, self._dir.path());
         Self { jobs, ..self }
+    }
+
+    /// The same world on rows that can be lost until they are made durable.
+    pub fn on_unlogged_rows(self) -> Self {
+        let rows = Arc::new(JudgedRows::over(MemoryRowStore::unlogged(Arc::clone(&self.settings.schema))));
+        Self { rows, ..self }
     }
 
     pub fn shop(shop: &Shop, change: impl FnOnce(&mut Settings)) -> Self {

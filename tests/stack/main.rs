@@ -3,6 +3,9 @@
 // One contract body runs in several places of this binary, each with a `place` of its own.
 #![allow(clippy::duplicate_mod)]
 
+/// The queue on Redis with asynq's own tools, under faults and under load.
+#[cfg(feature = "redis")]
+mod asynq;
 /// Jobs on Redis, delivered by a whole node.
 mod delivery;
 /// Notices on Kafka.

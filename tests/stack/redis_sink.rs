@@ -320,3 +320,79 @@ async fn the_server_is_looked_at() {
     let _: String = ask(&settings, &["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]).await;
     assert_eq!(opened(&settings).look().await.unwrap().policy, "allkeys-lru");
 }
+
+/// Three primaries with a third of the slots each.
+async fn cluster() -> ([Server; 3], RedisSinkSettings) {
+    let nodes = [servers::redis_node(), servers::redis_node(), servers::redis_node()];
+    let mut settings = settings(&nodes[0], "o", HashForm::Document);
+    for (node, slots) in nodes.iter().zip([("0", "5460"), ("5461", "10922"), ("10923", "16383")]) {
+        settings.redis.hosts = vec![node.address()];
+        let _: String = ask(&settings, &["CLUSTER", "ADDSLOTSRANGE", slots.0, slots.1]).await;
+        let first: Vec<String> = nodes[0].addresses().iter().map(|to| to.rsplit(':').next().unwrap().to_owned()).collect();
+        let _: String = ask(&settings, &["CLUSTER", "MEET", "127.0.0.1", &first[0], &first[1]]).await;
+    }
+    for node in &nodes {
+        settings.redis.hosts = vec![node.address()];
+        loop {
+            let info: String = ask(&settings, &["CLUSTER", "INFO"]).await;
+            if info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3") {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+    settings.redis.mode = RedisMode::Cluster;
+    settings.redis.timeout = Duration::from_secs(2);
+    (nodes, settings)
+}
+
+/// Goal: K3 on Cluster: keys over all slots in one batch, read back and listed from every node; with a hash tag, one node.
+/// Method: 300 documents on three primaries, each node asked what it holds; then one of them away and back.
+#[tokio::test]
+async fn documents_lie_over_a_cluster() {
+    let (nodes, settings) = cluster().await;
+    let sink = opened(&settings);
+    let batch = |version: i64| (0..300).map(|id| index(&format!("{id:03}"), version, "x")).collect::<Vec<_>>();
+    assert_eq!(sink.write(batch(5)).await, vec![SinkOutcome::Written; 300]);
+    assert_eq!(sink.write(batch(4)).await, vec![SinkOutcome::Superseded(Some(RowVersion(5))); 300]);
+    assert_eq!(one(&sink, delete("007", 6)).await, SinkOutcome::Written);
+    let mut listed: Vec<String> = Vec::new();
+    loop {
+        let page = sink.list(listed.last().cloned(), 70).await.unwrap();
+        if page.is_empty() {
+            break;
+        }
+        listed.extend(page.into_iter().map(|held| held.id));
+    }
+    assert_eq!(listed, (0..300).map(|id| format!("{id:03}")).filter(|id| id != "007").collect::<Vec<_>>());
+    assert_eq!(sink.get("007".into()).await.unwrap().unwrap().document, None);
+    assert_eq!(sink.look().await.unwrap().servers, 3);
+
+    let size = async |node: &Server| {
+        let alone = RedisSinkSettings {
+            redis: RedisAddress { hosts: vec![node.address()], ..settings.redis.clone() },
+            ..settings.clone()
+        };
+        ask::<i64>(&alone, &["DBSIZE"]).await
+    };
+    let before = [size(&nodes[0]).await, size(&nodes[1]).await, size(&nodes[2]).await];
+    assert!(before.iter().sum::<i64>() == 300 && before.iter().all(|n| *n > 0), "{before:?}");
+    let tagged = RedisSinkSettings { key: Template::parse("{{shop}}:{id}").unwrap(), ..settings.clone() };
+    assert_eq!(opened(&tagged).write(batch(1)).await, vec![SinkOutcome::Written; 300]);
+    let after = [size(&nodes[0]).await, size(&nodes[1]).await, size(&nodes[2]).await];
+    assert_eq!(before.iter().zip(after).filter(|(before, after)| *before != after).count(), 1, "one slot, one node: {after:?}");
+
+    nodes[1].kill();
+    for outcome in sink.write(batch(7)).await {
+        assert!(matches!(outcome, SinkOutcome::Written | SinkOutcome::Retry { counts: false, .. }), "{outcome:?}");
+    }
+    nodes[1].start_again();
+    loop {
+        let outcomes = sink.write(batch(8)).await;
+        if outcomes.iter().all(|outcome| *outcome == SinkOutcome::Written) {
+            break;
+        }
+        assert!(outcomes.iter().all(|o| matches!(o, SinkOutcome::Written | SinkOutcome::Retry { counts: false, .. })));
+    }
+    assert_eq!(sink.get("123".into()).await.unwrap().unwrap().version, RowVersion(8));
+}

@@ -20,6 +20,9 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Redis,
+    RedisCluster,
+    /// One node of a Redis Cluster, without slots.
+    RedisNode,
     Kafka,
     Hbase,
     Search,
@@ -28,11 +31,12 @@ pub enum Kind {
 }
 
 impl Kind {
-    const COUNT: usize = 6;
+    const COUNT: usize = 8;
 
     const fn name(self) -> &'static str {
         match self {
-            Self::Redis => "redis",
+            Self::Redis | Self::RedisNode => "redis",
+            Self::RedisCluster => "redis-cluster",
             Self::Kafka => "kafka",
             Self::Hbase => "hbase",
             Self::Search => "search",
@@ -46,7 +50,8 @@ impl Kind {
         match self {
             Self::Kafka => &["PORT", "CONTROLLER_PORT"],
             Self::Hbase => &["PORT", "REGION_PORT", "ZOOKEEPER_PORT"],
-            Self::Redis | Self::Search | Self::Mariadb | Self::Debezium => &["PORT"],
+            Self::RedisNode => &["PORT", "BUS_PORT"],
+            Self::Redis | Self::RedisCluster | Self::Search | Self::Mariadb | Self::Debezium => &["PORT"],
         }
     }
 
@@ -54,7 +59,7 @@ impl Kind {
         match self {
             Self::Hbase | Self::Search => "512m",
             Self::Kafka | Self::Debezium => "256m",
-            Self::Redis | Self::Mariadb => "",
+            Self::Redis | Self::RedisCluster | Self::RedisNode | Self::Mariadb => "",
         }
     }
 
@@ -63,7 +68,7 @@ impl Kind {
         match self {
             Self::Hbase | Self::Search | Self::Debezium => 1,
             Self::Kafka => 2,
-            Self::Redis | Self::Mariadb => 4,
+            Self::Redis | Self::RedisCluster | Self::RedisNode | Self::Mariadb => 4,
         }
     }
 }
@@ -71,6 +76,10 @@ impl Kind {
 /// A Redis of the caller's own; `address` takes connections.
 pub fn redis() -> Server {
     Server::private(Kind::Redis)
+}
+/// A node of a Redis Cluster of the caller's own; `addresses` are its own and its bus's.
+pub fn redis_node() -> Server {
+    Server::private(Kind::RedisNode)
 }
 /// A Kafka node of the caller's own; `address` is its bootstrap server. Topics must be created.
 pub fn kafka() -> Server {

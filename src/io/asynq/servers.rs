@@ -2,10 +2,11 @@
 
 use super::keys::{self, Names};
 use super::message::{ServerInfo, Timestamp, WorkerInfo, payload};
-use super::queue::End;
+use super::verdicts::End;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{Millis, Name};
 use crate::domain::job::{JobKey, Lane, Lease};
+use crate::io::jobbook::wait::{Clock, wall_clock};
 use crate::io::redis::Redis;
 use crate::ports::queue::Taken;
 use crate::settings::Queue;
@@ -20,6 +21,9 @@ const LIFE_S: i64 = 10;
 /// Jobs in hand that are shown at most.
 const SHOWN_MAX: usize = 1_000;
 
+/// The server's own entry, and one per job in hand.
+type Entry = (Vec<u8>, Vec<(String, Vec<u8>)>);
+
 pub(super) struct ServerEntry {
     host: String,
     pid: u32,
@@ -27,6 +31,8 @@ pub(super) struct ServerEntry {
     strict: bool,
     weights: Vec<i32>,
     queues: HashMap<String, i32>,
+    /// asynq's tools judge entries by their own clocks, so the wall clock counts here.
+    wall: Clock,
     state: Mutex<State>,
 }
 
@@ -66,11 +72,13 @@ impl ServerEntry {
             strict: queue.strict,
             queues: lines.iter().flat_map(lanes).collect(),
             weights,
+            wall: wall_clock(),
             state: Mutex::default(),
         }
     }
 
-    pub(super) fn started(&self, names: &Names, jobs: &[Taken], now: Millis) {
+    pub(super) fn started(&self, names: &Names, jobs: &[Taken]) {
+        let now = (self.wall)();
         let mut state = self.state.lock().unwrap_or_else(|e| e.into_inner());
         for job in jobs {
             let held = Held { queue: names.queue(job.key.line, job.lane), since: now };
@@ -87,7 +95,8 @@ impl ServerEntry {
     }
 
     /// Renews the entry when it is time; only processes that worked are shown.
-    pub(super) async fn beat(&self, redis: &Redis, now: Millis) -> Result<(), Fault> {
+    pub(super) async fn beat(&self, redis: &Redis) -> Result<(), Fault> {
+        let now = (self.wall)();
         let Some((info, workers)) = self.entry(now) else { return Ok(()) };
         let (server_key, workers_key) =
             (keys::server(&self.host, self.pid, &self.id), keys::workers(&self.host, self.pid, &self.id));
@@ -107,7 +116,7 @@ impl ServerEntry {
     }
 
     /// Fields of both entries, when it is time.
-    fn entry(&self, now: Millis) -> Option<(Vec<u8>, Vec<(String, Vec<u8>)>)> {
+    fn entry(&self, now: Millis) -> Option<Entry> {
         let mut state = self.state.lock().unwrap_or_else(|e| e.into_inner());
         if state.most == 0 || state.beat.is_some_and(|beat| beat.elapsed() < EVERY) {
             return None;

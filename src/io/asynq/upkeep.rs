@@ -1,10 +1,13 @@
 //! What the queue does by itself: expired leases, due retries, what comes back from the overflow, server entries.
 
+use super::diversion::{Standing, Turn};
 use super::keys;
 use super::message::TaskMessage;
+use super::offers::OfferItem;
 use super::overflow::Row;
-use super::queue::{AsynqQueue, LineState, OfferItem, arg, row_of};
+use super::queue::{AsynqQueue, LineState, arg};
 use super::scripts::Scope;
+use super::takes::row_of;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{Millis, Name};
 use crate::domain::job::{JobKey, Lane};
@@ -28,7 +31,7 @@ impl AsynqQueue {
         lines
     }
 
-    fn with_line<R>(&self, line: Name, change: impl FnOnce(&mut LineState) -> R) -> R {
+    pub(super) fn with_line<R>(&self, line: Name, change: impl FnOnce(&mut LineState) -> R) -> R {
         change(self.inner.lines.lock().unwrap_or_else(|e| e.into_inner()).entry(line).or_default())
     }
 
@@ -43,12 +46,38 @@ impl AsynqQueue {
                 moved += self.refill(line).await?;
                 moved += self.unpark_calm(line).await?;
             }
+            self.guard(line).await?;
             if moved > 0 {
                 self.inner.bells.of(line).notify_waiters();
             }
         }
-        self.inner.server.beat(&self.inner.redis, self.now()).await?;
+        self.inner.server.beat(&self.inner.redis).await?;
         Ok(moved)
+    }
+
+    /// J9: a line that stays too long is worked from its lowest lane until it is calm; each decision is told.
+    async fn guard(&self, line: Name) -> Result<(), Fault> {
+        let (rows, _) = self.lane_counts(line).await?;
+        let spilled = if self.any_aside() {
+            self.aside(move |overflow| overflow.counts(line)).await?.iter().map(|aside| aside.spilled).sum()
+        } else {
+            0
+        };
+        let longest = rows.iter().map(|row| row.0 + row.1).max().unwrap_or(0);
+        let standing = match longest {
+            longest if spilled > 0 || longest >= self.inner.rules.max_pending as u64 => Standing::Long,
+            longest if self.inner.rules.is_low(longest) => Standing::Calm,
+            _ => Standing::Between,
+        };
+        let now = self.now();
+        match self.with_line(line, |state| state.diversion.look(standing, now)) {
+            Some(Turn::Begins) => {
+                tracing::warn!(%line, longest, spilled, "line stays too long, its new jobs go to its lowest lane, urgent ones apart");
+            }
+            Some(Turn::Ends) => tracing::info!(%line, "line is calm, its jobs go to their own lanes again"),
+            None => {}
+        }
+        Ok(())
     }
 
     async fn tend_scope(&self, scope: &Scope, number: usize) -> Result<u64, Fault> {

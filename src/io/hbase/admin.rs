@@ -4,6 +4,7 @@
 //! one, and asked after until they end. The master is found through the registry, and looked for again when it changes.
 
 use super::backoff;
+use super::batch;
 use super::client::Client;
 use super::error::{Advice, Class, Error};
 use super::frame::Service;
@@ -159,6 +160,11 @@ impl Client {
             let pause = backoff::pause(tries, &error);
             if error.advice() == Advice::Fail || Instant::now() + pause >= deadline {
                 return Err(error);
+            }
+            if batch::is_suspect(tries, error.class)
+                && let Some(disabled) = self.core.disabled(table).await
+            {
+                return Err(disabled);
             }
             self.core.locator.forget_server(&current.server);
             tokio::time::sleep(pause).await;

@@ -356,14 +356,15 @@ impl<'a> Scope<'a> {
             row.maybe_done |= error.outcome_unknown;
             row.last = Some(error.class);
             let conditional = self.items[row.index].is_conditional() && (row.maybe_done || error.class.may_be_done());
-            let ends = match error.advice() {
-                Advice::Fail | Advice::Split if whole && !alone => {
-                    halves.push(row);
-                    continue;
-                }
-                Advice::Fail | Advice::Split => true,
-                _ => conditional || (error.class == Class::Unknown && row.tries >= UNKNOWN_TRIES),
-            };
+            let given_up = error.class == Class::Unknown && row.tries >= UNKNOWN_TRIES;
+            let ends = given_up || conditional || matches!(error.advice(), Advice::Fail | Advice::Split);
+            if ends && whole && !alone && !conditional && error.class.may_be_one_rows_fault() {
+                halves.push(row);
+                continue;
+            }
+            if given_up {
+                tracing::warn!(error = %error, tries = row.tries, "an error that is on no list did not pass");
+            }
             let wait = if ends { Duration::ZERO } else { backoff::pause(row.tries + 1, &error) };
             if ends || Instant::now() + wait >= self.deadline {
                 let error = if row.maybe_done || conditional { error.with_unknown_outcome() } else { error };

@@ -160,7 +160,7 @@ impl Client {
     }
 
     /// Changes rows; what is asked of one is done together or not at all. The cells are the increments' results where they
-    /// were asked for. Outcomes in the order of the rows.
+    /// were asked for; there may be none where a repeated call was recognised by its nonce. Outcomes in the order of the rows.
     pub async fn mutate_many(&self, table: &TableName, rows: Vec<RowMutations>) -> Vec<Result<Vec<Cell>, Error>> {
         let empty: Vec<bool> = rows.iter().map(RowMutations::is_empty).collect();
         let items = rows.into_iter().filter(|row| !row.is_empty()).map(|row| Item::Mutate(row, None)).collect();

@@ -40,11 +40,29 @@ pub struct Dial {
     pub tls: Option<Tls>,
 }
 
-/// How a server proves who it is.
+/// How both sides prove who they are.
 #[derive(Clone, Debug, Default)]
 pub struct Tls {
     /// An authority to trust besides the system's, in PEM.
     pub ca_pem: Option<Vec<u8>>,
+    /// Our own certificate. HBase asks for one unless `hbase.server.netty.tls.client.auth.mode` says `WANT` or `NONE`.
+    pub identity: Option<Identity>,
+}
+
+/// A certificate with its key.
+#[derive(Clone)]
+pub struct Identity {
+    /// The certificate and those that lead to its authority, in PEM.
+    pub certificates_pem: Vec<u8>,
+    /// Its key, as PKCS #8 in PEM.
+    pub key_pem: Vec<u8>,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The key is a secret.
+        f.write_str("Identity(***)")
+    }
 }
 
 /// A handle to an open socket; clones share it. The socket closes with its last handle.
@@ -314,17 +332,31 @@ async fn secure(stream: TcpStream, address: &Address, tls: Option<&Tls>) -> Resu
         Error::new(
             Class::Handshake,
             format_args!("TLS to {address}"),
-            format_args!("{e}; see that the server speaks TLS on this port"),
+            format_args!("{e}; see that the server speaks TLS here, and that both certificates are known to the other side"),
         )
     };
+    let unreachable = |e: &dyn std::fmt::Display| Error::new(Class::Unreachable, format_args!("TLS to {address}"), e);
     let mut builder = TlsConnector::builder();
     if let Some(pem) = &tls.ca_pem {
         builder.add_root_certificate(Certificate::from_pem(pem).map_err(fault)?);
     }
+    if let Some(identity) = &tls.identity {
+        let identity = tokio_native_tls::native_tls::Identity::from_pkcs8(&identity.certificates_pem, &identity.key_pem);
+        builder.identity(identity.map_err(fault)?);
+    }
     let connector = tokio_native_tls::TlsConnector::from(builder.build().map_err(fault)?);
-    let stream = connector.connect(&address.host, stream).await.map_err(fault)?;
+    let stream =
+        connector.connect(&address.host, stream).await.map_err(|e| if broke_off(&e) { unreachable(&e) } else { fault(e) })?;
     let (reader, writer) = tokio::io::split(stream);
     Ok((Box::new(reader), Box::new(writer)))
+}
+
+/// The other side went away during the handshake, which says nothing about certificates.
+#[cfg(feature = "hbase-tls")]
+fn broke_off(error: &tokio_native_tls::native_tls::Error) -> bool {
+    let mut causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source()).peekable();
+    // A close without a word has no cause at all.
+    causes.peek().is_none() || causes.any(|cause| cause.is::<std::io::Error>())
 }
 
 #[cfg(not(feature = "hbase-tls"))]

@@ -131,6 +131,11 @@ impl Class {
         matches!(self, Self::Stopping | Self::Unknown | Self::Lost | Self::Timeout | Self::Garbled)
     }
 
+    /// When rows are refused together, one of them may be the cause; else each of them would be refused alone too.
+    pub const fn may_be_one_rows_fault(self) -> bool {
+        matches!(self, Self::Refused | Self::NoFamily | Self::RequestTooBig | Self::Unknown)
+    }
+
     pub const fn advice(self) -> Advice {
         match self {
             Self::NotServing | Self::Unknown | Self::NoRegion | Self::Timeout => Advice::Relocate,

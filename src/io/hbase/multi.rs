@@ -185,10 +185,12 @@ pub(super) fn outcomes(
             if grouped { vec![section.rows.clone()] } else { section.rows.clone().map(|row| row..row + 1).collect() };
         for rows in actions {
             let result = results.next().ok_or_else(|| garbled(&"an answer for a region is missing"))?;
-            let place = format_args!("{place}, region {}", String::from_utf8_lossy(&section.region.name)).to_string();
+            let failed = |pair: &pb::NameBytesPair| {
+                let region = String::from_utf8_lossy(&section.region.name);
+                Error::from_pair(format_args!("{place}, region {region}"), pair)
+            };
             if let Some(exception) = &result.exception {
-                let error = Error::from_pair(place, exception);
-                out[rows].fill(Some(Err(Failure { error, whole: grouped })));
+                out[rows].fill(Some(Err(Failure { error: failed(exception), whole: grouped })));
                 continue;
             }
             let processed = result.processed.or(response.processed);
@@ -198,7 +200,7 @@ pub(super) fn outcomes(
                 let slot =
                     out[rows.clone()].get_mut(at - rows.start).ok_or_else(|| garbled(&"an index points outside its batch"))?;
                 let outcome = match (&entry.exception, entry.result) {
-                    (Some(exception), _) => Err(Failure { error: Error::from_pair(&place, exception), whole: false }),
+                    (Some(exception), _) => Err(Failure { error: failed(exception), whole: false }),
                     (None, result) => {
                         let cells = result_cells(result.unwrap_or_default(), &mut cells).map_err(|e| garbled(&e))?;
                         Ok(Answer { cells, processed: processed.unwrap_or(true) })

@@ -13,13 +13,13 @@ use redis::{
 use tokio::sync::Mutex;
 
 pub(super) enum Link {
-    One { maker: Mutex<Maker>, held: Mutex<Option<MultiplexedConnection>>, config: AsyncConnectionConfig },
-    Cluster { client: ClusterClient, held: Mutex<Option<ClusterConnection>> },
+    One { maker: Mutex<Maker>, held: Mutex<Option<MultiplexedConnection>>, config: Box<AsyncConnectionConfig> },
+    Cluster { client: Box<ClusterClient>, held: Mutex<Option<ClusterConnection>> },
 }
 
 /// Who knows the server's address.
 pub(super) enum Maker {
-    Client(Client),
+    Client(Box<Client>),
     Sentinel(Box<SentinelClient>),
 }
 
@@ -42,7 +42,7 @@ impl Link {
         let maker = match &address.mode {
             RedisMode::Single => {
                 let Some(node) = nodes.into_iter().next() else { return Err(Refused::Address("no server is named".into())) };
-                Maker::Client(Client::open(node.into_connection_info()?.set_redis_settings(login(address)))?)
+                Maker::Client(Box::new(Client::open(node.into_connection_info()?.set_redis_settings(login(address)))?))
             }
             RedisMode::Sentinel { master } => {
                 let builder = SentinelClientBuilder::new(nodes, master, SentinelServerType::Master)?;
@@ -70,13 +70,13 @@ impl Link {
                 if let Some(password) = &address.password {
                     builder = builder.password(password.reveal());
                 }
-                return Ok(Self::Cluster { client: builder.build()?, held: Mutex::default() });
+                return Ok(Self::Cluster { client: Box::new(builder.build()?), held: Mutex::default() });
             }
         };
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(address.timeout))
             .set_response_timeout(Some(address.timeout));
-        Ok(Self::One { maker: Mutex::new(maker), held: Mutex::default(), config })
+        Ok(Self::One { maker: Mutex::new(maker), held: Mutex::default(), config: Box::new(config) })
     }
 
     pub(super) fn is_cluster(&self) -> bool {
@@ -167,8 +167,12 @@ impl Link {
                 Self::One { held, .. } if demoted || error.is_io_error() || error.is_unrecoverable_error() => {
                     *held.lock().await = None;
                 }
-                // A cluster's connection heals itself, unless it has nobody left to ask.
-                Self::Cluster { held, .. } if error.kind() == ErrorKind::ClusterConnectionNotFound => *held.lock().await = None,
+                // It says that it heals itself; after a primary was away it was seen to time out for ever, for all slots.
+                Self::Cluster { held, .. }
+                    if error.is_timeout() || error.is_io_error() || error.kind() == ErrorKind::ClusterConnectionNotFound =>
+                {
+                    *held.lock().await = None;
+                }
                 _ => {}
             }
         }

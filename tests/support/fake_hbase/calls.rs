@@ -5,7 +5,7 @@ use super::multi;
 use super::scan;
 use super::storage::{Log, Wanted};
 use super::world::{Fail, META_REGION, World};
-use super::{master, meta};
+use super::{filters, master, meta};
 use bytes::Bytes;
 use prost::Message;
 use widerow::io::hbase::cell::{Cell, CellReader, CellRun, CellType, LATEST};
@@ -96,9 +96,6 @@ fn get(world: &mut World, server: usize, request: &pb::GetRequest) -> Result<Ans
 /// A get's cells.
 pub fn read(world: &mut World, server: usize, region: &[u8], get: &pb::Get) -> Result<Vec<Cell>, Fail> {
     let wanted = Wanted::of(&get.column, get.max_versions, get.time_range);
-    if let Some(filter) = &get.filter {
-        return Err(Fail::new("DoNotRetryIOException", format!("the filter {} is not known here", filter.name)));
-    }
     if region == META_REGION {
         let of_column = |c: &Cell| wanted.columns.is_empty() || wanted.columns.iter().any(|w| w.family == c.family);
         let row = meta::rows(world).into_iter().find(|(row, _)| *row == get.row);
@@ -113,7 +110,8 @@ pub fn read(world: &mut World, server: usize, region: &[u8], get: &pb::Get) -> R
     if let Some(column) = get.column.iter().find(|c| !table.storage.families.contains_key(&c.family)) {
         return Err(no_family(&column.family));
     }
-    Ok(table.storage.read(&get.row, &wanted))
+    let cells = table.storage.read(&get.row, &wanted);
+    get.filter.as_ref().map_or(Ok(cells.clone()), |filter| filters::left(filter, cells))
 }
 
 fn no_family(family: &[u8]) -> Fail {
@@ -233,17 +231,15 @@ fn of_cell(cell: &Cell) -> Wanted {
 /// Whether a condition holds: *supplied* OP *stored*; a cell that is not there matches only "nothing".
 pub fn holds(world: &World, region: usize, condition: &pb::Condition) -> Result<bool, Fail> {
     let unknown = |what: &str| Fail::new("DoNotRetryIOException", format!("{what} is not known here"));
-    if let Some(filter) = &condition.filter {
-        let table = &world.tables[&world.regions[region].table];
-        let cells = table.storage.read(&condition.row, &Wanted::of(&[], None, condition.time_range));
-        let found = super::filter::rest_of(&filter.name, filter.serialized_filter.as_deref().unwrap_or_default(), cells);
-        return found.map(|rest| !rest.is_empty()).map_err(|what| unknown(&what));
-    }
     let column = pb::Column {
         family: condition.family.clone().unwrap_or_default(),
         qualifier: vec![condition.qualifier.clone().unwrap_or_default()],
     };
     let table = &world.tables[&world.regions[region].table];
+    if let Some(filter) = &condition.filter {
+        let found = table.storage.read(&condition.row, &Wanted::of(&[], None, condition.time_range));
+        return filters::left(filter, found).map(|left| !left.is_empty());
+    }
     if !table.storage.families.contains_key(&column.family) {
         return Err(no_family(&column.family));
     }

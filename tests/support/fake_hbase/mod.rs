@@ -4,11 +4,11 @@
 //! (`multi`, `storage`, `scan`) is written from its sources and from runs against it, and the contract tests run the same
 //! bodies on this and on a real one. It runs on a thread of its own, so that a test's runtime may be of any kind. Files:
 //! `storage` cells · `world` regions and servers · `meta` · `calls`, `multi`, `scan`, `master` what calls do ·
-//! `faults` · `server` sockets.
+//! `filters` · `faults` · `server` sockets.
 
 mod calls;
 mod faults;
-mod filter;
+mod filters;
 mod master;
 mod meta;
 mod multi;

@@ -26,6 +26,10 @@ end
 local function seconds(ms)
     return string.format('%.3f', ms / 1000)
 end
+-- Leases and what else needs no fractions: whole seconds, rounded up, are compared faster and are what asynq writes.
+local function whole_seconds(ms)
+    return string.format('%.0f', math.ceil(ms / 1000))
+end
 local now_ns = string.format('%.0f000000', now)
 local UNSTARTED = { pending = true, scheduled = true, retry = true, aggregating = true }
 
@@ -230,7 +234,7 @@ local function settle(base, waiting, lane, slot, gen, load, kind, at, reason)
     if kind == 'q' then
         hook_pending(lane, id, true)
     elseif kind == 'b' then
-        redis.call('ZADD', P[lane] .. 'archived', seconds(now), id)
+        redis.call('ZADD', P[lane] .. 'archived', whole_seconds(now), id)
         redis.call('HSET', key, 'state', 'archived')
         append(key, failed_fields(attempts, reason))
         redis.call('ZREM', firsts(lane), id)

@@ -9,7 +9,7 @@ for n, base in ipairs(bases) do
     if active then
         local lane, slot, lease = parts(active)
         if lane and lease == ARGV[3 + n * 2] then
-            kept[lane][#kept[lane] + 1] = seconds(now + tonumber(ARGV[3]))
+            kept[lane][#kept[lane] + 1] = whole_seconds(now + tonumber(ARGV[3]))
             kept[lane][#kept[lane] + 1] = id_of(base, slot)
         end
     end

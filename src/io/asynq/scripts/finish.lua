@@ -1,12 +1,12 @@
 -- Ends of runs (J7, J10, K5).
 --
 -- ARGV[3] prefix of document hashes   ARGV[4] how long they count, ms
--- then per verdict: base, lease, kind (d done, x done without counting, or those of `settle`), time of a retry, reason,
--- what to keep of the document, or empty
+-- then per verdict: base, lease, and a kind (d done, x done without counting, or those of `settle`) with what follows it: what
+-- to keep of the document, the time of a retry, or the reason of a burial
 -- Answers per verdict: 0 the lease is gone, 1 as asked, 3 as asked and a follow-up waits, 2 gave way; with the gen of a job that ended behind it.
 
 local bases, out = {}, {}
-for i = 5, #ARGV, 6 do bases[#bases + 1] = ARGV[i] end
+for i = 5, #ARGV, 3 do bases[#bases + 1] = ARGV[i] end
 load_recs(bases)
 local gone, unleased, unborn, processed, failed = {}, {}, {}, {}, {}
 for lane = 1, #lanes do
@@ -14,16 +14,24 @@ for lane = 1, #lanes do
 end
 
 for n, base in ipairs(bases) do
-    local at = 5 + (n - 1) * 6
-    local kind, document = ARGV[at + 2], ARGV[at + 5]
-    local waiting, active = halves(recs[base])
-    local lane, slot, lease, gen, load
-    if active then lane, slot, lease, gen, load = parts(active) end
+    local kind = ARGV[n * 3 + 4]
+    local more = string.sub(kind, 2)
+    kind = string.sub(kind, 1, 1)
+    local rec = recs[base]
+    local waiting, active, lane, slot, lease, gen, load
+    if rec and string.byte(rec, 1) == 47 and kind == 'd' then
+        lane, slot, lease, gen = string.match(rec, '^/([^,]*),(%d),(%d+),([^|]*)')
+        lane = lane_of[lane]
+    else
+        waiting, active = halves(rec)
+        if active then lane, slot, lease, gen, load = parts(active) end
+    end
     local id = slot and id_of(base, slot)
-    if lease ~= ARGV[at + 1] or not lane then
+    if lease ~= ARGV[n * 3 + 3] or not lane then
         out[n] = '0'
     elseif redis.call('LREM', P[lane] .. 'active', -1, id) == 0 then
         -- Somebody else ended it: asynq's recoverer put it among the retries, or a person deleted it.
+        if not load then load = select(5, parts(string.sub(rec, 2))) end
         local state = state_of(lane, id)
         if UNSTARTED[state] and not waiting then
             set_rec(base, half(lane, slot, state == 'pending' and 'p' or 'r' .. whole(now), gen, load), nil)
@@ -51,11 +59,11 @@ for n, base in ipairs(bases) do
             set_rec(base, waiting, nil)
             -- 3: its follow-up may start now.
             out[n] = (waiting and '3' or '1') .. gen
-            if document ~= '' then
-                redis.call('SET', ARGV[3] .. base, whole(now + ARGV[4]) .. ',' .. document, 'PX', ARGV[4])
+            if more ~= '' then
+                redis.call('SET', ARGV[3] .. base, whole(now + ARGV[4]) .. ',' .. more, 'PX', ARGV[4])
             end
         else
-            local settled = settle(base, waiting, lane, slot, gen, load, kind, tonumber(ARGV[at + 3]), ARGV[at + 4])
+            local settled = settle(base, waiting, lane, slot, gen, load, kind, tonumber(more), kind == 'b' and more or 'tried again')
             out[n] = settled .. (kind == 'b' and settled == 1 and gen or '')
         end
     end

@@ -11,7 +11,7 @@ for i = 3, #ARGV, 5 do
             if lock ~= '' and redis.call('GET', lock) == id then redis.call('DEL', lock) end
         else
             tally(lane, 'failed', 1)
-            redis.call('ZADD', P[lane] .. 'archived', seconds(now), id)
+            redis.call('ZADD', P[lane] .. 'archived', whole_seconds(now), id)
             redis.call('HSET', task(lane, id), 'state', 'archived')
             append(task(lane, id), failed_fields(1, reason))
         end

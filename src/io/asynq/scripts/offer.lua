@@ -3,7 +3,8 @@
 -- ARGV[3] jobs a lane takes   ARGV[4] one digit per lane: 1 = older jobs of it lie in the overflow
 -- ARGV[5] c: only coalesce; a: create too; s: create even where the lane is full
 -- ARGV[6] the messages' type field   ARGV[7…] one per lane: queue, retry and time-out fields
--- then per offer: base, lane's number, payload field, header fields, gen, load (its `first` 0: now)
+-- then per offer: base, payload and header fields, and one character for the lane (64 + its number) with `gen|load` or, of a
+-- new job, `,` and what follows the times of its load
 -- Answers per offer: 1 created, 2 coalesced, 3 the lane is full (with the load of a buried job it would revive), 0 nothing.
 
 local max = tonumber(ARGV[3])
@@ -15,7 +16,7 @@ end
 local mode, head = ARGV[5], ARGV[6]
 local begin = 7 + #lanes
 local bases, room, out = {}, {}, {}
-for i = begin, #ARGV, 6 do bases[#bases + 1] = ARGV[i] end
+for i = begin, #ARGV, 3 do bases[#bases + 1] = ARGV[i] end
 load_recs(bases)
 
 local function flush()
@@ -31,29 +32,32 @@ local function is_full(lane)
     if room[lane] <= 0 then full[lane] = true end
     return full[lane]
 end
-local function create(lane, base, slot, gen, load, body, headers)
-    local id = id_of(base, slot)
-    local msg = head .. body .. id_field(id) .. ARGV[6 + lane] .. headers
-    if redis.call('HSET', task(lane, id), 'msg', msg, 'state', 'pending', 'pending_since', now_ns) < 3 then
+local now_load = '0,' .. whole(now) .. ','
+local function create(lane, base, slot, gen, load, body)
+    local id = base .. '~' .. slot
+    local msg = head .. body .. '\26' .. string.char(#id) .. id .. ARGV[6 + lane]
+    if redis.call('HSET', P[lane] .. 't:' .. id, 'msg', msg, 'state', 'pending', 'pending_since', now_ns) < 3 then
         -- A task of this id that our book did not know: it leaves every place it may be in.
         for _, list in ipairs({ 'pending', 'active' }) do redis.call('LREM', P[lane] .. list, 0, id) end
         for _, set in ipairs({ 'lease', 'scheduled', 'retry', 'archived', 'completed' }) do redis.call('ZREM', P[lane] .. set, id) end
     end
-    local _, first = fields(load)
     local births, pushes = births[lane], pushes[lane]
     pushes[#pushes + 1] = id
-    births[#births + 1] = whole(first)
+    births[#births + 1] = string.match(load, '^%d+,(%d+)')
     births[#births + 1] = id
     room[lane] = (room[lane] or 0) - 1
     return half(lane, slot, 'p', gen, load)
 end
 
 for n, base in ipairs(bases) do
-    local at = begin + (n - 1) * 6
-    local lane, body, headers, gen = tonumber(ARGV[at + 1]), ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
-    local load = ARGV[at + 5]
-    local a, f, o, nw, g, t = string.match(load, '^(%d+),(%d+),(%-?%d*),(%-?%d*),(%d+),(.*)$')
-    if f == '0' then load = a .. ',' .. whole(now) .. ',' .. o .. ',' .. nw .. ',' .. g .. ',' .. t end
+    local at = begin + (n - 1) * 3
+    local body, spec = ARGV[at + 1], ARGV[at + 2]
+    local lane, gen, load = string.byte(spec, 1) - 64, '', nil
+    if string.byte(spec, 2) == 44 then
+        load = now_load .. string.sub(spec, 3)
+    else
+        gen, load = string.match(spec, '^.([^|]*)|(.*)$')
+    end
     local answer
     local waiting, active = halves(recs[base])
     if waiting then
@@ -90,7 +94,7 @@ for n, base in ipairs(bases) do
             else
                 redis.call('ZREM', P[w_lane] .. 'archived', id)
                 redis.call('DEL', task(w_lane, id))
-                set_rec(base, create(to, base, slot, gen, revived, body, headers), active)
+                set_rec(base, create(to, base, slot, gen, revived, body), active)
                 answer = 1
             end
         elseif state == 'active' then
@@ -121,7 +125,7 @@ for n, base in ipairs(bases) do
                     slot = '1'
                 end
             end
-            set_rec(base, create(lane, base, slot, gen, load, body, headers), active)
+            set_rec(base, create(lane, base, slot, gen, load, body), active)
             answer = 1
         end
     end

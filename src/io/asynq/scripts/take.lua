@@ -3,16 +3,17 @@
 -- ARGV[3] how many   ARGV[4] lease in ms   ARGV[5] number of the first lease   ARGV[6] 1: strict lanes
 -- ARGV[7] weights    ARGV[8] credits       ARGV[9] late jobs: r run, p park, d drop   ARGV[10] late after, ms
 -- ARGV[11] late jobs at most   ARGV[12] prefix of document hashes, or empty
--- Answers: credits, late jobs dropped, jobs, foreign tasks. A job: base, lane's number, lease, load, message (only where
--- the base does not tell the row), document hash, gen, 1 if it is to be parked. A foreign task: lane's number, id, message.
+-- Answers: credits, late jobs dropped, jobs, messages, document hashes, foreign tasks. A job is two texts: base, and
+-- `lane's number,lease,1 if it is to be parked,gen|load`. A message (only where the base does not tell the row) and a hash
+-- follow the number of their job. A foreign task: lane's number, id, message.
 
 local max, lease_ms, next_lease = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local on_late, late_after, late_max = ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11])
 local weights, credits = {}, {}
 for w in string.gmatch(ARGV[7], '[^,]+') do weights[#weights + 1] = tonumber(w) end
 for c in string.gmatch(ARGV[8], '[^,]+') do credits[#credits + 1] = tonumber(c) end
-local jobs, foreign, dropped, late = {}, {}, 0, 0
-local started, leases = {}, {}
+local jobs, count, messages, documents, foreign, dropped, late = {}, 0, {}, {}, {}, 0, 0
+local started, leases, lease_ends = {}, {}, whole_seconds(now + lease_ms)
 local open = {}
 for lane = 1, #lanes do
     started[lane], leases[lane] = {}, {}
@@ -49,8 +50,9 @@ local function draw(wanted)
 end
 local function start(lane, id)
     started[lane][#started[lane] + 1] = id
-    leases[lane][#leases[lane] + 1] = seconds(now + lease_ms)
-    leases[lane][#leases[lane] + 1] = id
+    local leases = leases[lane]
+    leases[#leases + 1] = lease_ends
+    leases[#leases + 1] = id
 end
 -- Active, or without its hash: then the id is dropped.
 local function activate(lane, id)
@@ -60,22 +62,43 @@ local function activate(lane, id)
     return false
 end
 local function set_back(lane, id, base, slot, gen, load, active)
-    redis.call('ZADD', P[lane] .. 'scheduled', seconds(now + lease_ms), id)
+    redis.call('ZADD', P[lane] .. 'scheduled', lease_ends, id)
     redis.call('HSET', task(lane, id), 'state', 'scheduled')
     set_rec(base, half(lane, slot, 'd', gen, load), active)
 end
 local function drop_late(lane, id, base, slot, load, active, waited)
     local reason = string.format('late: waited %d s, %d s are allowed', math.floor(waited / 1000), math.floor(late_after / 1000))
-    redis.call('ZADD', P[lane] .. 'archived', seconds(now), id)
+    redis.call('ZADD', P[lane] .. 'archived', whole_seconds(now), id)
     redis.call('HSET', task(lane, id), 'state', 'archived')
     append(task(lane, id), text_field(58, reason))
     redis.call('ZREM', firsts(lane), id)
     set_rec(base, half(lane, slot, 'b', '', load), active)
     dropped, late = dropped + 1, late + 1
 end
+-- `rest` is gen|load.
+local function hand_out(lane, id, base, prefix, rest, park)
+    start(lane, id)
+    local lease = whole(next_lease)
+    next_lease = next_lease + 1
+    recs[base] = '/' .. prefix .. lease .. ',' .. rest
+    dirty[base] = true
+    count = count + 1
+    jobs[count * 2 - 1] = base
+    jobs[count * 2] = lane .. ',' .. lease .. park .. rest
+    if string.byte(base, 1) == 126 and string.byte(base, 2) == 126 then
+        messages[#messages + 1] = tostring(count)
+        messages[#messages + 1] = redis.call('HGET', task(lane, id), 'msg') or ''
+    end
+end
 local function take(lane, id)
     local base, slot = base_of(id)
-    local waiting, active = halves(recs[base])
+    local prefix, rec = lanes[lane] .. ',' .. slot .. ',', recs[base]
+    -- Nearly always: it waits here, nothing of its key runs, and nothing is late.
+    if on_late == 'r' and rec and string.byte(rec, -1) == 47 and string.sub(rec, 1, #prefix) == prefix then
+        if not activate(lane, id) then return set_rec(base, nil, nil) end
+        return hand_out(lane, id, base, prefix, string.sub(rec, string.find(rec, ',', #prefix + 1, true) + 1, -2), ',0,')
+    end
+    local waiting, active = halves(rec)
     local w_lane, w_slot, _, gen, load
     if waiting then w_lane, w_slot, _, gen, load = parts(waiting) end
     if w_lane ~= lane or w_slot ~= slot then
@@ -92,27 +115,24 @@ local function take(lane, id)
         end
         active = nil
     end
-    local park = false
+    local park = ',0,'
     if on_late ~= 'r' then
         local _, first, _, _, flags = fields(load)
         if bit.band(flags, 2) == 0 and now - first > late_after then
             if redis.call('EXISTS', task(lane, id)) == 0 then return set_rec(base, nil, active) end
             if on_late == 'd' then return drop_late(lane, id, base, slot, load, active, now - first) end
-            park = true
+            park, late = ',1,', late + 1
         end
     end
     if not activate(lane, id) then return set_rec(base, nil, active) end
-    start(lane, id)
-    local lease = whole(next_lease)
-    next_lease = next_lease + 1
-    set_rec(base, nil, half(lane, slot, lease, gen, load))
-    local msg = string.sub(base, 1, 2) == '~~' and redis.call('HGET', task(lane, id), 'msg') or ''
-    jobs[#jobs + 1] = { base, lane, lease, load, msg, '', gen, park and 1 or 0 }
-    if park then late = late + 1 end
+    hand_out(lane, id, base, prefix, gen .. '|' .. load, park)
 end
 
-while #jobs + #foreign - (on_late == 'p' and late or 0) < max and late < late_max do
-    local share = draw(max - #jobs - #foreign + (on_late == 'p' and late or 0))
+local function wanted()
+    return max - count - #foreign + (on_late == 'p' and late or 0)
+end
+while wanted() > 0 and late < late_max do
+    local share = draw(wanted())
     if not share then break end
     for lane = 1, #lanes do
         if share[lane] > 0 then
@@ -131,11 +151,11 @@ for lane = 1, #lanes do
     batched('ZADD', P[lane] .. 'lease', leases[lane])
 end
 save_recs()
-if ARGV[12] ~= '' and #jobs > 0 then
+if ARGV[12] ~= '' and count > 0 then
     local keys = {}
-    for i, job in ipairs(jobs) do keys[i] = ARGV[12] .. job[1] end
-    for from = 1, #keys, 1000 do
-        local to = math.min(from + 999, #keys)
+    for i = 1, count do keys[i] = ARGV[12] .. jobs[i * 2 - 1] end
+    for from = 1, count, 1000 do
+        local to = math.min(from + 999, count)
         local got = redis.call('MGET', unpack(keys, from, to))
         local gone = {}
         for i = from, to do
@@ -143,10 +163,13 @@ if ARGV[12] ~= '' and #jobs > 0 then
             if held then
                 gone[#gone + 1] = keys[i]
                 local ends, hash = string.match(held, '^(%d+),(.*)$')
-                if tonumber(ends) > now then jobs[i][6] = hash end
+                if tonumber(ends) > now then
+                    documents[#documents + 1] = tostring(i)
+                    documents[#documents + 1] = hash
+                end
             end
         end
         if #gone > 0 then redis.call('DEL', unpack(gone)) end
     end
 end
-return { table.concat(credits, ','), dropped, jobs, foreign }
+return { table.concat(credits, ','), dropped, jobs, messages, documents, foreign }

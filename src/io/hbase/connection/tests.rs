@@ -206,3 +206,33 @@ impl Server {
         }
     }
 }
+
+/// Goal: TLS that is refused is a fault to mend, a server that goes away during it is one to wait for. Method: servers that
+/// speak no TLS, and that close.
+#[cfg(feature = "hbase-tls")]
+#[tokio::test]
+async fn tls_faults_are_told_apart() {
+    for (answer, class) in [(&b""[..], Class::Unreachable), (b"HTTP/1.1 400 Bad Request\r\n\r\n", Class::Handshake)] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = Address { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };
+        let dial = Dial {
+            user: "u".into(),
+            connect_timeout: 10 * SECOND,
+            silence_max: SECOND,
+            frame_bytes_max: 1000,
+            tls: Some(Tls::default()),
+        };
+        let serve = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            // The whole greeting is read, so that closing is a close and no reset.
+            let mut hello = [0; 5];
+            tokio::io::AsyncReadExt::read_exact(&mut stream, &mut hello).await.unwrap();
+            let mut rest = vec![0; usize::from(u16::from_be_bytes([hello[3], hello[4]]))];
+            tokio::io::AsyncReadExt::read_exact(&mut stream, &mut rest).await.unwrap();
+            stream.write_all(answer).await.unwrap();
+        };
+        let (opened, ()) = tokio::join!(Connection::open(&address, Service::Registry, &dial), serve);
+        let error = opened.unwrap_err();
+        assert_eq!(error.class, class, "{error}");
+    }
+}

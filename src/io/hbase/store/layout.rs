@@ -126,12 +126,12 @@ pub fn row_of(cells: &[Cell], family: &[u8]) -> Result<Option<WideRow>, LayoutEr
 /// Appends `table:column[:child]` (M1).
 pub fn qualifier_of(part: &PartId, column: Name, out: &mut Vec<u8>) {
     begin(part, out);
-    let text = column.as_str();
-    if text.starts_with('#') {
-        out.extend_from_slice(b"%23");
-        escape(&text[1..], out);
-    } else {
-        escape(text, out);
+    match column.as_str().strip_prefix('#') {
+        Some(rest) => {
+            out.extend_from_slice(b"%23");
+            escape(rest, out);
+        }
+        None => escape(column.as_str(), out),
     }
     end(part, out);
 }

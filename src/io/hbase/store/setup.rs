@@ -8,15 +8,16 @@ use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::schema::Schema;
 use crate::io::clients;
 use crate::io::hbase::client::ClientSettings;
-use crate::io::hbase::connection::Tls;
+use crate::io::hbase::connection::{Identity, Tls};
 use crate::io::hbase::error::Error;
 use crate::io::hbase::types::{
     CheckAndMutate, Compare, Condition, Durability, FamilyDescriptor, RowMutations, TableDescriptor, TableName, TableState,
 };
-use crate::settings::HbaseSettings;
+use crate::settings::{self, HbaseSettings};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::path::Path;
 
 /// Something about a table that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,18 +43,7 @@ pub struct Seen {
 /// # Errors
 /// Servers that are no addresses, a certificate that cannot be read, TLS settings that the client does not know.
 pub fn client(settings: &HbaseSettings) -> Result<Client, Fault> {
-    let place = "store.hbase";
-    let tls = match &settings.tls {
-        None => None,
-        Some(tls) if tls.certificate.is_some() || tls.key.is_some() || !tls.verify => {
-            let what = "`tls` with a certificate of ours, or without verification, is not offered for HBase; leave them out";
-            return Err(Fault::new(FaultKind::Incompatible, place, what));
-        }
-        Some(tls) => {
-            let read = |path| std::fs::read(path).map_err(|e| Fault::new(FaultKind::Invalid, format!("{place}.tls.ca"), e));
-            Some(Tls { ca_pem: tls.ca.as_ref().map(read).transpose()? })
-        }
-    };
+    let tls = settings.tls.as_ref().map(tls_of).transpose()?;
     let client = ClientSettings {
         user: settings.user.clone(),
         connections: settings.connections,
@@ -66,6 +56,22 @@ pub fn client(settings: &HbaseSettings) -> Result<Client, Fault> {
     let clients = clients::handle()?;
     let _on_the_clients_threads = clients.enter();
     Client::new(client).map_err(|e| fault(&e))
+}
+
+fn tls_of(tls: &settings::Tls) -> Result<Tls, Fault> {
+    let invalid = |key: &str, what: String| Fault::new(FaultKind::Invalid, format!("store.hbase.tls.{key}"), what);
+    if !tls.verify {
+        return Err(invalid("verify", "HBase is not offered without verification; give its authority as `ca`".to_owned()));
+    }
+    let read = |key: &str, path: &Path| std::fs::read(path).map_err(|e| invalid(key, format!("{}: {e}", path.display())));
+    let identity = match (&tls.certificate, &tls.key) {
+        (None, None) => None,
+        (Some(certificate), Some(key)) => {
+            Some(Identity { certificates_pem: read("certificate", certificate)?, key_pem: read("key", key)? })
+        }
+        _ => return Err(invalid("certificate", "a certificate and its key come together: write both".to_owned())),
+    };
+    Ok(Tls { ca_pem: tls.ca.as_ref().map(|path| read("ca", path)).transpose()?, identity })
 }
 
 /// Makes what is missing, where that is allowed, and refuses what would lose rows.
