@@ -13,7 +13,7 @@ stack_defaults() {
     case "$1" in
     redis) echo PORT=16379 HEAP=1gb ;;
     mariadb) echo PORT=13306 HEAP=128m ;;
-    kafka) echo PORT=19092 CONTROLLER_PORT=19093 HEAP=256m ;;
+    kafka) echo PORT=19092 CONTROLLER_PORT=19093 HEAP=256m TOPICS=order.changed:4 ;;
     hbase) echo PORT=16100 REGION_PORT=16120 ZOOKEEPER_PORT=12181 HEAP=1g ;;
     search) echo PORT=19200 HEAP=512m ;;
     nsq) echo PORT=14150 HTTP_PORT=14151 ;;

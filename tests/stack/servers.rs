@@ -27,10 +27,11 @@ pub enum Kind {
     Hbase,
     Search,
     Mariadb,
+    Debezium,
 }
 
 impl Kind {
-    const COUNT: usize = 6;
+    const COUNT: usize = 8;
 
     const fn name(self) -> &'static str {
         match self {
@@ -40,6 +41,7 @@ impl Kind {
             Self::Hbase => "hbase",
             Self::Search => "search",
             Self::Mariadb => "mariadb",
+            Self::Debezium => "debezium",
         }
     }
 
@@ -49,14 +51,14 @@ impl Kind {
             Self::Kafka => &["PORT", "CONTROLLER_PORT"],
             Self::Hbase => &["PORT", "REGION_PORT", "ZOOKEEPER_PORT"],
             Self::RedisNode => &["PORT", "BUS_PORT"],
-            Self::Redis | Self::RedisCluster | Self::Search | Self::Mariadb => &["PORT"],
+            Self::Redis | Self::RedisCluster | Self::Search | Self::Mariadb | Self::Debezium => &["PORT"],
         }
     }
 
     const fn heap(self) -> &'static str {
         match self {
             Self::Hbase | Self::Search => "512m",
-            Self::Kafka => "256m",
+            Self::Kafka | Self::Debezium => "256m",
             Self::Redis | Self::RedisCluster | Self::RedisNode | Self::Mariadb => "",
         }
     }
@@ -64,7 +66,7 @@ impl Kind {
     /// How many private ones of this kind may run at a time; the shared one comes on top.
     const fn private_max(self) -> usize {
         match self {
-            Self::Hbase | Self::Search => 1,
+            Self::Hbase | Self::Search | Self::Debezium => 1,
             Self::Kafka => 2,
             Self::Redis | Self::RedisCluster | Self::RedisNode | Self::Mariadb => 4,
         }
@@ -95,12 +97,21 @@ pub fn search() -> Server {
 pub fn mariadb() -> Server {
     Server::private(Kind::Mariadb)
 }
+/// The same with the shop of `stack/mariadb/shop.sql` in it.
+pub fn shop() -> Server {
+    Server::with(Kind::Mariadb, vec![("SETUP", root().join("stack/mariadb/shop.sql").display().to_string())])
+}
+/// Debezium from this database to this Kafka: the topics `shop.shop.TABLE`.
+pub fn debezium(database: &Server, broker: &Server) -> Server {
+    let ports = [("DATABASE_PORT", database.port()), ("BROKER_PORT", broker.port())];
+    Server::with(Kind::Debezium, ports.map(|(name, port)| (name, port.to_string())).to_vec())
+}
 
 /// The one of this kind that all tests of this process share: for tests that neither break it nor mind what others
 /// keep there. Runs until the process ends.
 pub fn shared(kind: Kind) -> &'static Server {
     static SHARED: [OnceLock<Server>; Kind::COUNT] = [const { OnceLock::new() }; Kind::COUNT];
-    SHARED[kind as usize].get_or_init(|| Server::started(kind, None))
+    SHARED[kind as usize].get_or_init(|| Server::started(kind, Vec::new(), None))
 }
 
 /// A running server. Dropped, it is killed and its folder removed.
@@ -108,6 +119,8 @@ pub struct Server {
     kind: Kind,
     folder: PathBuf,
     ports: Vec<u16>,
+    /// What its start script reads besides.
+    more: Vec<(&'static str, String)>,
     guard: Mutex<Guard>,
     pid: AtomicU32,
     _permit: Option<Permit>,
@@ -122,18 +135,22 @@ struct Guard {
 impl Server {
     /// Waits until fewer than `private_max` of the kind run. A test that takes more of a kind than that waits for itself.
     fn private(kind: Kind) -> Self {
-        Self::started(kind, Some(Permit::take(kind)))
+        Self::with(kind, Vec::new())
     }
 
-    fn started(kind: Kind, permit: Option<Permit>) -> Self {
+    fn with(kind: Kind, more: Vec<(&'static str, String)>) -> Self {
+        Self::started(kind, more, Some(Permit::take(kind)))
+    }
+
+    fn started(kind: Kind, more: Vec<(&'static str, String)>, permit: Option<Permit>) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let mut permit = permit;
         for _ in 0..PORT_TRIES_MAX {
             let number = NUMBER.fetch_add(1, Ordering::Relaxed);
             let folder = root().join(format!(".stack/test/{}-{number}", std::process::id()));
             let ports: Vec<u16> = kind.ports().iter().map(|_| free_port()).collect();
-            let guard = Mutex::new(Guard::of(kind, &folder, &ports));
-            let server = Self { kind, folder, ports, guard, pid: AtomicU32::new(0), _permit: permit.take() };
+            let guard = Mutex::new(Guard::of(kind, &folder, &ports, &more));
+            let server = Self { kind, folder, ports, more: more.clone(), guard, pid: AtomicU32::new(0), _permit: permit.take() };
             match server.ask("start") {
                 Ok(()) => return server,
                 // Between our look and the server's, somebody took the port.
@@ -173,7 +190,7 @@ impl Server {
     pub fn script(&self, script: &str, arguments: &[&str]) -> String {
         let path = root().join("stack").join(self.kind.name()).join(script);
         let mut command = Command::new(&path);
-        environment(&mut command, self.kind, &self.folder, &self.ports);
+        environment(&mut command, self.kind, &self.folder, &self.ports, &self.more);
         let output = command.args(arguments).output().unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{} {arguments:?}: {}\n{said}", path.display(), output.status);
@@ -260,12 +277,12 @@ impl Drop for Server {
 }
 
 impl Guard {
-    fn of(kind: Kind, folder: &Path, ports: &[u16]) -> Self {
+    fn of(kind: Kind, folder: &Path, ports: &[u16], more: &[(&str, String)]) -> Self {
         let root = root();
         fs::create_dir_all(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
         let told = fs::File::create(told(folder)).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
         let mut command = Command::new(root.join("stack/guard"));
-        environment(&mut command, kind, folder, ports);
+        environment(&mut command, kind, folder, ports, more);
         command
             .arg(kind.name())
             .env("KEEP", if keeps() { "yes" } else { "" })
@@ -280,12 +297,13 @@ impl Guard {
 }
 
 /// What every script of a server reads (`stack/common.sh`).
-fn environment(command: &mut Command, kind: Kind, folder: &Path, ports: &[u16]) {
+fn environment(command: &mut Command, kind: Kind, folder: &Path, ports: &[u16], more: &[(&str, String)]) {
     command
         .env("DATA", folder)
         .env("LIB", root().join(".stack/lib").join(kind.name()))
         .env("HEAP", kind.heap())
-        .envs(kind.ports().iter().zip(ports).map(|(name, port)| (*name, port.to_string())));
+        .envs(kind.ports().iter().zip(ports).map(|(name, port)| (*name, port.to_string())))
+        .envs(more.iter().map(|(name, value)| (*name, value)));
 }
 
 /// The right to run one private server of a kind.

@@ -1,0 +1,162 @@
+//! What is broken, as data, and how it is broken and mended.
+//!
+//! Every fault strikes under load and is held for a while under load; the recovery time counts from the mending to the
+//! moment at which an order written then stands in both sinks.
+
+use crate::site::{Site, say};
+use crate::vitals;
+use std::thread;
+use std::time::{Duration, Instant};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    First,
+    Second,
+    Kafka,
+    Hbase,
+    Redis,
+    Search,
+    Debezium,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Harm {
+    /// SIGKILL, and started again on the same data.
+    Kill,
+    /// SIGSTOP, and SIGCONT.
+    Freeze,
+    /// Its connections are ended; it lives on.
+    Cut,
+}
+
+#[derive(Debug)]
+pub struct Fault {
+    pub name: &'static str,
+    pub harms: &'static [(Part, Harm)],
+    /// Batches of transactions while it lasts.
+    pub load: usize,
+    /// How long it lasts at least.
+    pub lasts: Duration,
+}
+
+const fn fault(name: &'static str, lasts: u64, harms: &'static [(Part, Harm)]) -> Fault {
+    Fault { name, harms, load: 3, lasts: Duration::from_secs(lasts) }
+}
+
+use Harm::{Cut, Freeze, Kill};
+use Part::{Debezium, First, Hbase, Kafka, Redis, Search, Second};
+
+pub const FAULTS: &[Fault] = &[
+    fault("node-killed", 2, &[(First, Kill)]),
+    fault("node-away", 12, &[(First, Kill)]),
+    fault("both-nodes-killed", 2, &[(First, Kill), (Second, Kill)]),
+    fault("node-frozen", 12, &[(Second, Freeze)]),
+    fault("kafka-killed", 3, &[(Kafka, Kill)]),
+    fault("kafka-frozen", 10, &[(Kafka, Freeze)]),
+    fault("hbase-killed", 3, &[(Hbase, Kill)]),
+    fault("hbase-frozen", 10, &[(Hbase, Freeze)]),
+    fault("redis-killed", 3, &[(Redis, Kill)]),
+    fault("redis-frozen", 10, &[(Redis, Freeze)]),
+    fault("redis-cut", 0, &[(Redis, Cut)]),
+    fault("search-killed", 3, &[(Search, Kill)]),
+    fault("search-frozen", 10, &[(Search, Freeze)]),
+    fault("debezium-killed", 2, &[(Debezium, Kill)]),
+    fault("debezium-frozen", 8, &[(Debezium, Freeze)]),
+    fault("debezium-cut", 0, &[(Debezium, Cut)]),
+    fault("node-and-redis", 3, &[(First, Kill), (Redis, Kill)]),
+    fault("node-and-hbase", 3, &[(Second, Kill), (Hbase, Kill)]),
+    fault("kafka-and-search", 3, &[(Kafka, Kill), (Search, Kill)]),
+    fault("hbase-and-redis", 3, &[(Hbase, Kill), (Redis, Kill)]),
+    fault("frozen-node-and-redis", 8, &[(First, Freeze), (Redis, Kill)]),
+    fault("debezium-and-kafka", 3, &[(Debezium, Kill), (Kafka, Kill)]),
+    // J9 and O4: what cannot be delivered waits outside of memory.
+    Fault { name: "dead-sink", harms: &[(Search, Kill)], load: 40, lasts: Duration::from_secs(20) },
+];
+
+/// Transactions of one batch.
+const BATCH: usize = 40;
+
+impl Site {
+    /// Load, fault, load, mending, load; then everything must be right.
+    pub fn suffer(&mut self, fault: &Fault) {
+        self.trade(BATCH);
+        let struck = Instant::now();
+        for (part, harm) in fault.harms {
+            self.strike(*part, *harm);
+        }
+        for _ in 0..fault.load {
+            self.trade(BATCH);
+            self.watch_versions_unless(fault);
+        }
+        // The fault's own length; nothing waits for it.
+        thread::sleep(fault.lasts.saturating_sub(struck.elapsed()));
+        for (part, harm) in fault.harms.iter().rev() {
+            self.mend(*part, *harm);
+        }
+        let mended = Instant::now();
+        let mark = self.mark();
+        self.trade(BATCH);
+        self.await_mark(&mark);
+        let recovered = mended.elapsed();
+        self.converge();
+        let equal = mended.elapsed();
+        let vitals: Vec<_> = self.nodes.iter().map(|node| vitals::of(node.pid())).collect();
+        say(&format!(
+            "{:<22} for {:>5.1} s, recovered after {:>5.1} s, all equal after {:>5.1} s; {} MB, {} files",
+            fault.name,
+            mended.duration_since(struck).as_secs_f64(),
+            recovered.as_secs_f64(),
+            equal.as_secs_f64(),
+            vitals.iter().map(|v| v.bytes >> 20).max().unwrap_or(0),
+            vitals.iter().map(|v| v.files).max().unwrap_or(0),
+        ));
+        for vitals in vitals {
+            assert!(vitals.bytes < vitals::BYTES_MAX, "{}: {} MB", fault.name, vitals.bytes >> 20);
+            assert!(vitals.files < vitals::FILES_MAX, "{}: {} files are open", fault.name, vitals.files);
+        }
+    }
+
+    fn watch_versions_unless(&mut self, fault: &Fault) {
+        if fault.harms.iter().all(|(part, _)| *part != Redis) {
+            self.watch_versions();
+        }
+    }
+
+    fn strike(&mut self, part: Part, harm: Harm) {
+        match (part, harm) {
+            (First | Second, Kill | Cut) => self.nodes[place(part)].kill(),
+            (First | Second, Freeze) => self.nodes[place(part)].signal("STOP"),
+            (Debezium, Cut) => self.sql(
+                "begin not atomic declare reader bigint default (select max(id) from information_schema.processlist \
+                 where command like 'Binlog Dump%'); execute immediate concat('kill ', reader); end;",
+            ),
+            (_, Cut) => self.cut_redis(),
+            (_, Kill) => self.server(part).kill(),
+            (_, Freeze) => self.server(part).freeze(),
+        }
+    }
+
+    fn mend(&mut self, part: Part, harm: Harm) {
+        match (part, harm) {
+            (First | Second, Kill) => self.nodes[place(part)].start(),
+            (First | Second, Freeze) => self.nodes[place(part)].signal("CONT"),
+            (_, Cut) => {}
+            (_, Kill) => self.server(part).start_again(),
+            (_, Freeze) => self.server(part).thaw(),
+        }
+    }
+
+    fn server(&self, part: Part) -> &crate::servers::Server {
+        match part {
+            Kafka => &self.kafka,
+            Hbase => &self.hbase,
+            Redis => &self.redis,
+            Search => &self.search,
+            _ => &self.debezium,
+        }
+    }
+}
+
+const fn place(part: Part) -> usize {
+    matches!(part, Second) as usize
+}

@@ -1,0 +1,117 @@
+//! Goal: every document in search and Redis ends equal to what the database itself says, whatever breaks on the way; nothing
+//! is lost, nothing older lies over newer, and nodes stay small. Method: a seeded trader writes real transactions to
+//! MariaDB; Debezium, Kafka, two nodes of the real binary on HBase and asynq's queues carry them; parts are killed, frozen
+//! and cut off under load; the documents are held against plain SQL.
+//!
+//! A run takes a fresh sample of the faults and prints its seed. WIDEROW_SEED repeats one; WIDEROW_CHAOS names a fault, or
+//! `all`; WIDEROW_SOAK_MINUTES lengthens the stretch over which memory and open files must stay flat.
+//!
+//! Not part of the `stack` binary: recovery times mean nothing beside other tests.
+
+/// What is broken and how.
+mod faults;
+/// A widerow process.
+mod node;
+/// The servers that are shared with the other tests on real components.
+#[path = "../stack/servers.rs"]
+mod servers;
+/// Servers and nodes together, and when they are quiet.
+mod site;
+/// What writes to the database.
+mod trader;
+/// What the documents must be.
+mod truth;
+/// Memory and open files of a process.
+mod vitals;
+
+use faults::{FAULTS, Fault};
+use site::{Site, say};
+use std::time::{Duration, Instant, SystemTime};
+
+const BATCH: usize = 60;
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn seed() -> u64 {
+    variable("WIDEROW_SEED").map_or_else(
+        || SystemTime::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_secs()),
+        |seed| seed.parse().expect("WIDEROW_SEED is a number"),
+    )
+}
+
+/// The faults this run is to try.
+fn chosen(seed: u64) -> Vec<&'static Fault> {
+    match variable("WIDEROW_CHAOS").as_deref() {
+        None => vec![&FAULTS[seed as usize % FAULTS.len()]],
+        Some("all") => FAULTS.iter().collect(),
+        Some(name) => {
+            let names: Vec<_> = FAULTS.iter().map(|fault| fault.name).collect();
+            let fault = FAULTS.iter().find(|fault| fault.name == name);
+            vec![fault.unwrap_or_else(|| panic!("no fault is called {name}; allowed: all, {}", names.join(", ")))]
+        }
+    }
+}
+
+/// As the module says.
+#[test]
+fn documents_end_as_the_database_says() {
+    let seed = seed();
+    let faults = chosen(seed);
+    say(&format!("seed {seed}: {}", faults.iter().map(|fault| fault.name).collect::<Vec<_>>().join(", ")));
+    let mut site = Site::new(seed);
+
+    // What was there before the first node, and a second node that comes while the first is at work.
+    site.trade(BATCH);
+    site.nodes[0].start();
+    site.trade(BATCH);
+    let ddl = site.trader.alter();
+    site.sql(&ddl);
+    site.trade(BATCH);
+    site.nodes[1].start();
+    site.trade(BATCH);
+    site.watch_versions();
+    say(&format!("no fault: all equal after {:.1} s", site.converge().as_secs_f64()));
+
+    for fault in faults {
+        let ddl = site.trader.alter();
+        site.sql(&ddl);
+        site.suffer(fault);
+    }
+    if let Some(minutes) = variable("WIDEROW_SOAK_MINUTES") {
+        soak(&mut site, minutes.parse().expect("WIDEROW_SOAK_MINUTES is a number"));
+    }
+    for node in &mut site.nodes {
+        assert_eq!(node.ask("/api/v1/dead-letters").map(|letters| letters["dead_letters"].to_string()), Some("[]".into()));
+        assert_eq!(node.stop(), Some(0), "{} did not end well:\n{}", node.name, node.last_words());
+    }
+}
+
+/// Memory and open files after the first third, and at the end: the same within what a pool or an allocator keeps.
+fn soak(site: &mut Site, minutes: u64) {
+    let (began, whole) = (Instant::now(), Duration::from_secs(60 * minutes));
+    let mut early = None;
+    let mut batches = 0;
+    while began.elapsed() < whole {
+        site.trade(BATCH);
+        batches += 1;
+        if batches % 20 == 0 {
+            site.converge();
+        }
+        if early.is_none() && began.elapsed() > whole / 3 {
+            early = Some(vitals_of(site));
+        }
+    }
+    site.converge();
+    let late = vitals_of(site);
+    say(&format!("soak of {minutes} min, {} transactions: {early:?} became {late:?}", batches * BATCH));
+    for (early, late) in early.into_iter().flatten().zip(late) {
+        assert!(late.bytes < early.bytes + early.bytes / 3 + (64 << 20), "memory grew from {early:?} to {late:?}");
+        assert!(late.files < early.files + 40, "open files grew from {early:?} to {late:?}");
+    }
+}
+
+fn vitals_of(site: &Site) -> Vec<vitals::Vitals> {
+    site.nodes.iter().map(|node| vitals::of(node.pid())).collect()
+}
