@@ -69,8 +69,14 @@ fn main() {
                     "get" => (format!("put{cells}o{last}-"), format!("put{cells}o{last}-")),
                     _ => (format!("{verb}{cells}o{round}-"), format!("{verb}{cells}j{round}-")),
                 };
-                ours.push(runtime.block_on(bench.ours(verb, &mine, rows, cells)));
-                theirs.push(bench.theirs(&mut peer, verb, &yours, rows, cells));
+                // Who comes second meets the flushes the first has earned: they take turns.
+                for turn in [round, round + 1] {
+                    if turn % 2 == 0 {
+                        ours.push(runtime.block_on(bench.ours(verb, &mine, rows, cells)));
+                    } else {
+                        theirs.push(bench.theirs(&mut peer, verb, &yours, rows, cells));
+                    }
+                }
                 for prefix in [mine, yours] {
                     runtime.block_on(bench.check(&prefix, rows, cells, verb == "mutate"));
                 }

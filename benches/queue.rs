@@ -5,9 +5,11 @@
 //! After each phase the end state is looked at: a fast queue that lost a job would count for nothing.
 //! `JOBS` sets the number of jobs (default 50000).
 
+mod common;
 #[path = "../tests/stack/servers.rs"]
 mod servers;
 
+use common::measure::say;
 use servers::Server;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -33,7 +35,7 @@ fn main() {
 async fn run(jobs: usize) {
     let server = servers::redis();
     let queue = open(&server, jobs);
-    println!("{jobs} jobs, one Redis on this machine");
+    say(format!("{jobs} jobs, one Redis on this machine"));
     // One round that nothing is counted of: connections, scripts, memory.
     let few = jobs / 10;
     phase(&server, "", few, offers(&queue, few, Offered::Created)).await;
@@ -41,10 +43,10 @@ async fn run(jobs: usize) {
     let new = phase(&server, "offer, new", jobs, offers(&queue, jobs, Offered::Created)).await;
     phase(&server, "offer, coalesced", jobs, offers(&queue, jobs, Offered::Coalesced)).await;
     let done = phase(&server, "take and finish", jobs, finishes(&queue, jobs, false)).await;
-    println!("{:<28} {:>7.2} µs of Redis CPU a job (goal 6)", "offer to finish", new + done);
+    say(format!("{:<28} {:>7.2} µs of Redis CPU a job (goal 6)", "offer to finish", new + done));
     let new = phase(&server, "offer, new", jobs, offers(&queue, jobs, Offered::Created)).await;
     let done = phase(&server, "take and finish, with K5", jobs, finishes(&queue, jobs, true)).await;
-    println!("{:<28} {:>7.2} µs of Redis CPU a job", "offer to finish, with K5", new + done);
+    say(format!("{:<28} {:>7.2} µs of Redis CPU a job", "offer to finish, with K5", new + done));
     stock(&server, jobs).await;
 }
 
@@ -56,7 +58,7 @@ async fn stock(server: &Server, jobs: usize) {
     let mut build = Command::new("go");
     build.args(["build", "-buildvcs=false", "-o"]).arg(&program).arg(".").current_dir(root.join("peers/asynq"));
     if !build.status().is_ok_and(|status| status.success()) {
-        println!("stock asynq: left out, Go is not installed");
+        say("stock asynq: left out, Go is not installed");
         return;
     }
     let before = cpu(server).await;
@@ -65,13 +67,13 @@ async fn stock(server: &Server, jobs: usize) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let rate = |what: &str| jobs as f64 / told[what].as_f64().unwrap_or(f64::NAN);
-    println!(
+    say(format!(
         "{:<28} {:>7.2} µs of Redis CPU a job, {:.0} offers/s, {:.0} jobs/s",
         "stock asynq, offer to finish",
         spent * 1e6 / jobs as f64,
         rate("offered_s"),
         rate("worked_s")
-    );
+    ));
 }
 
 /// Runs a phase; Redis CPU a job, in µs.
@@ -81,7 +83,7 @@ async fn phase(server: &Server, name: &str, jobs: usize, work: impl Future<Outpu
     let (took, spent) = (began.elapsed().as_secs_f64(), cpu(server).await - before);
     let each = spent * 1e6 / jobs as f64;
     if !name.is_empty() {
-        println!("{name:<28} {each:>7.2} µs of Redis CPU a job, {:>8.0} a second", jobs as f64 / took);
+        say(format!("{name:<28} {each:>7.2} µs of Redis CPU a job, {:>8.0} a second", jobs as f64 / took));
     }
     each
 }

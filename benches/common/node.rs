@@ -79,15 +79,19 @@ pub struct Ran {
 
 /// Runs the log through a node on these doors. The clock starts before the first actor and stops at the last finished job.
 pub fn run(log: &Log, settings: &Settings, doors: Doors) -> Ran {
-    let source = Prepared(log.records());
+    let source = SourcePart { settings: settings.sources[0].clone(), source: Box::new(Prepared(log.records())) };
+    run_on(log, settings, Parts { doors, sources: vec![source] })
+}
+
+/// The same from any source that holds this log. One without an end is over once everything it had is done.
+pub fn run_on(log: &Log, settings: &Settings, parts: Parts) -> Ran {
     let settings = Arc::new(settings.clone());
     let ran = Mutex::new(None);
     widerow::supervisor::block_on(async {
-        let rows = Arc::clone(&doors.rows);
+        let rows = Arc::clone(&parts.doors.rows);
         let totals = Arc::new(Totals::default());
-        let sources = vec![SourcePart { settings: settings.sources[0].clone(), source: Box::new(source) }];
         let watch = Watch::start(Whose::Process);
-        let engine = Engine::start(Arc::clone(&settings), Parts { doors, sources }, Arc::clone(&totals), wiring::clock);
+        let engine = Engine::start(Arc::clone(&settings), parts, Arc::clone(&totals), wiring::clock);
         wait(&engine, &totals, log.bodies.len()).await;
         let took = watch.stop();
         let live = engine.directory().len();
@@ -96,6 +100,19 @@ pub fn run(log: &Log, settings: &Settings, doors: Doors) -> Ran {
         *ran.lock().unwrap_or_else(|e| e.into_inner()) = Some(Ran { took, summary: totals.summary(), live });
     });
     ran.into_inner().unwrap_or_else(|e| e.into_inner()).expect("the run told what it did")
+}
+
+/// Nothing is in hand or owed, whether or not the source has an end.
+async fn settled(engine: &Engine) -> bool {
+    let Ok(picture) = engine.look().await else { return false };
+    let open = picture.actors.iter().any(|a| a.depth > 0 || a.partition.as_ref().is_some_and(|view| view.open_tickets > 0));
+    for line in &engine.delivered {
+        let lanes = engine.doors.queue.counts(*line).await.unwrap_or_else(|fault| panic!("{fault}"));
+        if lanes.iter().any(|c| c.waiting + c.retry + c.active + c.spilled > 0) {
+            return false;
+        }
+    }
+    !open
 }
 
 async fn wait(engine: &Engine, totals: &Totals, records: usize) {
@@ -107,8 +124,8 @@ async fn wait(engine: &Engine, totals: &Totals, records: usize) {
             continue;
         }
         match engine.idle().await {
-            Ok(IdleState::Busy) => {}
-            Ok(IdleState::Idle) => return,
+            Ok(IdleState::Busy) if !settled(engine).await => {}
+            Ok(IdleState::Idle | IdleState::Busy) => return,
             Ok(IdleState::Stopped(why)) => panic!("the run stopped: {why}"),
             Err(fault) => panic!("the run cannot be looked at: {fault}"),
         }

@@ -6,6 +6,7 @@
 mod batch;
 mod picture;
 
+use crate::domain::breadcrumb::{Caution, DEATHS_MAX};
 use crate::domain::decode::{self, BadReason, BadRecord, DecodeSettings, Decoded, Ignored, Plans};
 use crate::domain::epoch::Epochs;
 use crate::domain::fault::panic_text;
@@ -21,7 +22,7 @@ use crate::messages::control::{Drain, PausePartition, ResumePartition, Stop};
 use crate::messages::entity::RowDirectory;
 use crate::messages::intake::{SourceEnded, TakeRecords};
 use crate::messages::ticket::{TicketHome, TicketsClosed};
-use crate::ports::ledger::{DeadLetter, Kept, Ledger};
+use crate::ports::ledger::{CrumbNote, DeadLetter, Kept, Ledger};
 use crate::telemetry::{DeadLettered, TableDestroyed, TopicMeters, Totals, late_verdicts};
 use actix::prelude::*;
 use batch::RowBatch;
@@ -83,6 +84,9 @@ pub struct PartitionLife {
     pub restarts: u64,
     /// Kept over generations (O2).
     pub retrial: Arc<Mutex<Retrial>>,
+    /// What the deaths of earlier processes ask for (O2); kept over generations.
+    pub caution: Arc<Mutex<Caution>>,
+    pub crumb: Option<Box<dyn CrumbNote>>,
     /// Records without a verdict, for whoever lets the partition go.
     pub open: Arc<AtomicUsize>,
     /// Where the actor leaves why it ends.
@@ -163,10 +167,16 @@ impl PartitionActor {
     fn advance(&mut self, ctx: &mut Context<Self>) {
         let mut rows = RowBatch::default();
         let mut taken = 0;
-        while taken < CHUNK_RECORDS_MAX && self.has_room() {
+        let chunk = self.take_in_hand();
+        while taken < chunk && self.has_room() {
             let Some(record) = self.backlog.pop_front() else { break };
             taken += 1;
+            let at = record.position;
             self.take_in(record, &mut rows, ctx);
+            self.caution(|c| c.passed(at));
+        }
+        if let Some(crumb) = self.life.crumb.as_ref().filter(|_| chunk > 0) {
+            crumb.set(None);
         }
         rows.send(&*self.setup.directory);
         if taken > 0 {
@@ -175,15 +185,37 @@ impl PartitionActor {
         }
         if self.backlog.is_empty() {
             self.taken = None;
-        } else if taken == CHUNK_RECORDS_MAX && !self.continue_asked {
+        } else if taken > 0 && taken == chunk && !self.continue_asked {
             self.continue_asked = true;
             ctx.notify(Continue);
         }
         self.answer_drain();
     }
 
+    /// O2: notes what may be taken now; how many records that is.
+    fn take_in_hand(&self) -> usize {
+        let Some(first) = self.backlog.front().filter(|_| self.has_room()) else { return 0 };
+        let (alone, first) = (self.caution(|c| c.is_alone(first.position)), first.position);
+        let chunk = if alone { 1 } else { CHUNK_RECORDS_MAX.min(self.backlog.len()) };
+        let last = self.backlog.get(chunk - 1).map_or(first, |record| record.position);
+        if let Some(crumb) = &self.life.crumb
+            && !self.caution(|c| c.condemned(first))
+        {
+            crumb.set(Some(self.caution(|c| c.crumb(first, last))));
+        }
+        chunk
+    }
+
+    fn caution<T>(&self, look: impl FnOnce(&mut Caution) -> T) -> T {
+        look(&mut self.life.caution.lock().unwrap_or_else(|e| e.into_inner()))
+    }
+
     fn take_in(&mut self, record: Record, rows: &mut RowBatch, ctx: &mut Context<Self>) {
         let (at, bytes) = (record.position, record.bytes());
+        if self.caution(|c| c.condemned(at)) {
+            let detail = format!("the process died {DEATHS_MAX} times with it in hand");
+            return self.bury(record, BadRecord::new(BadReason::Failed, detail), ctx);
+        }
         if let Some(cause) = self.retrial(|r| r.condemned(at).map(str::to_owned)) {
             let detail = format!("failed {} times alone: {cause}", crate::domain::retrial::FAILS_ALONE_MAX);
             return self.bury(record, BadRecord::new(BadReason::Failed, detail), ctx);

@@ -285,6 +285,8 @@ async fn keep_leases<F: Future<Output = ()>>(
     ticks.tick().await;
     loop {
         tokio::select! {
+            // Done is done, also when a beat is due.
+            biased;
             () = &mut working => return,
             _ = ticks.tick() => {
                 let asked = Moment::now();

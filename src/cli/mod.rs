@@ -16,6 +16,7 @@ mod follow;
 pub mod generate;
 pub mod job;
 pub mod lanes;
+mod notify;
 mod offline;
 mod out;
 pub mod partitions;

@@ -47,7 +47,7 @@ fn change(one: &OnePartition, verb: &str, done: &str, global: &Global) -> Exit {
 }
 
 fn text(seen: &Value) -> String {
-    let heads = ["topic", ">partition", "source", ">position", ">committed", ">end", ">lag", ">open", "state"];
+    let heads = ["topic", ">partition", "source", ">generation", ">position", ">committed", ">end", ">lag", ">open", "state"];
     let mut table = Table::new(&heads);
     for partition in seen["partitions"].as_array().into_iter().flatten() {
         let word = |member: &str| match &partition[member] {
@@ -64,6 +64,7 @@ fn text(seen: &Value) -> String {
             word("topic"),
             word("partition"),
             word("source"),
+            word("generation"),
             word("position"),
             word("committed"),
             word("high_watermark"),

@@ -3,6 +3,7 @@
 use super::args::Run;
 use super::exit::Exit;
 use super::findings;
+use super::notify::Notify;
 use crate::admin::mapping;
 use crate::domain::fault::{Advice, Fault};
 use crate::ports::Doors;
@@ -90,7 +91,10 @@ pub async fn node<G>(
         }
     };
     let progress = Progress::new(Arc::clone(&totals));
-    let mut end = wait(&engine, until, &mut signals, &progress).await;
+    let mut manager = Notify::of_env();
+    manager.say("READY=1");
+    let mut end = wait(&engine, until, &mut signals, &progress, &mut manager).await;
+    manager.say("STOPPING=1");
     progress.done();
     let drained = tokio::select! {
         drained = engine.drain() => drained,
@@ -116,7 +120,7 @@ pub async fn node<G>(
     Ok((exit, drained))
 }
 
-async fn wait(engine: &Engine, until: Until, signals: &mut Signals, progress: &Progress) -> End {
+async fn wait(engine: &Engine, until: Until, signals: &mut Signals, progress: &Progress, manager: &mut Notify) -> End {
     let begun = Instant::now();
     let mut ticks = tokio::time::interval(IDLE_LOOK);
     loop {
@@ -125,6 +129,7 @@ async fn wait(engine: &Engine, until: Until, signals: &mut Signals, progress: &P
             _ = ticks.tick() => {}
         }
         progress.show();
+        manager.beat(engine).await;
         if until.after.is_some_and(|after| begun.elapsed() >= after) {
             return End::TimeUp;
         }

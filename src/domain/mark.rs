@@ -6,7 +6,7 @@
 //! been accepted again; until all have, no mark moves. Knows nothing of queues, ledgers or actors.
 
 use super::ids::{Millis, NextOffset, Partition};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 /// Committed positions at one moment.
 pub type Positions = BTreeMap<Partition, NextOffset>;
@@ -52,9 +52,9 @@ impl Samples {
 #[derive(Clone, Debug, Default)]
 pub struct Lives {
     current: Option<String>,
-    noted: HashMap<Partition, String>,
+    noted: BTreeMap<Partition, String>,
     /// Where each partition stood when the loss was seen.
-    recovering: HashMap<Partition, NextOffset>,
+    recovering: BTreeMap<Partition, NextOffset>,
 }
 
 impl Lives {
@@ -76,15 +76,18 @@ impl Lives {
         lost
     }
 
-    /// A partition comes to this process, committed up to `committed`. `true`: its notes name another life, go back.
+    /// A partition comes to this process, committed up to `committed`. `true`: its notes name another life, go back. One
+    /// that is committed and has no note may have had jobs in any life: nobody commits before the life is noted.
     pub fn assigned(&mut self, partition: Partition, committed: NextOffset) -> bool {
-        match (self.noted.get(&partition), &self.current) {
-            (Some(noted), Some(current)) if noted != current => {
-                self.recovering.insert(partition, committed);
-                true
-            }
-            _ => false,
+        let lost = match (self.noted.get(&partition), &self.current) {
+            (Some(noted), Some(current)) => noted != current,
+            (None, _) => committed > NextOffset(0),
+            (Some(_), None) => false,
+        };
+        if lost {
+            self.recovering.insert(partition, committed);
         }
+        lost
     }
 
     pub fn left(&mut self, partition: Partition) {
@@ -106,6 +109,18 @@ impl Lives {
             }
         }
         noting
+    }
+
+    /// It does not go back, and its note does not name the current life.
+    pub fn is_unnoted(&self, partition: Partition) -> bool {
+        !self.recovering.contains_key(&partition) && self.noted.get(&partition) != self.current.as_ref()
+    }
+
+    /// The notes could not be kept: they are told again.
+    pub fn unnoted(&mut self, partitions: impl IntoIterator<Item = Partition>) {
+        for partition in partitions {
+            self.noted.remove(&partition);
+        }
     }
 
     pub fn current(&self) -> Option<&str> {
@@ -153,10 +168,11 @@ mod tests {
         lives.remember([(at(0), "a".to_owned())]);
         lives.heard("b", &Positions::new());
         assert!(lives.assigned(at(0), NextOffset(7)));
-        assert!(!lives.assigned(at(1), NextOffset(7)), "a partition without a note has no jobs to lose");
+        assert!(!lives.assigned(at(1), NextOffset(0)), "what was never committed has no jobs to lose");
+        assert!(lives.assigned(at(2), NextOffset(3)), "somebody committed it in a life that nobody noted");
         assert!(!lives.marks_may_move());
-        assert_eq!(lives.to_note(&positions(&[(0, 6), (1, 7)])), [at(1)]);
-        assert_eq!(lives.to_note(&positions(&[(0, 7)])), [at(0)]);
+        assert_eq!(lives.to_note(&positions(&[(0, 6), (1, 7), (2, 2)])), [at(1)]);
+        assert_eq!(lives.to_note(&positions(&[(0, 7), (2, 3)])), [at(0), at(2)]);
     }
 
     proptest! {

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "redis")]
 pub mod asynq;
+pub mod breadcrumbs;
 #[cfg(any(feature = "elasticsearch", feature = "hbase", feature = "redis"))]
 pub mod clients;
 #[cfg(feature = "elasticsearch")]

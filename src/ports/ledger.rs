@@ -1,10 +1,12 @@
 //! The door to what must be kept apart from the pipe: dead letters, commit positions, marks and runs.
 
 use super::Answer;
+use crate::domain::breadcrumb::Crumb;
 use crate::domain::decode::BadReason;
 use crate::domain::fault::Fault;
-use crate::domain::ids::Millis;
+use crate::domain::ids::{Millis, Partition};
 use crate::domain::record::Record;
+use std::sync::Arc;
 
 /// C7: a record that could not be used, with all it takes to replay it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,8 +49,27 @@ pub enum Kept {
     Again,
 }
 
+/// Where records in hand are noted, so that one that kills the process is found (O2). Calls are local and wait for nobody.
+pub trait Breadcrumbs: Send + Sync {
+    /// What the process before left of this partition; told once.
+    fn found(&self, partition: Partition) -> Option<Crumb>;
+    /// The partition's own note, for its actor. `None`: nothing can be noted.
+    fn of(&self, partition: Partition) -> Option<Box<dyn CrumbNote>>;
+}
+
+/// One partition's note.
+pub trait CrumbNote: Send {
+    /// Sets or removes it; what a failure costs is told in [`Breadcrumbs`].
+    fn set(&self, crumb: Option<Crumb>);
+}
+
 /// Durable notes of one node. Every call is durable when it answers.
 pub trait Ledger: Send + Sync {
+    /// Where this node's breadcrumbs lie, if anywhere.
+    fn breadcrumbs(&self) -> Option<Arc<dyn Breadcrumbs>> {
+        None
+    }
+
     fn keep_dead_letter(&self, letter: DeadLetter) -> Answer<'_, Result<Kept, Fault>>;
     fn dead_letters(&self, after: Option<String>, max: usize) -> Answer<'_, Result<Vec<DeadLetter>, Fault>>;
     fn dead_letter(&self, id: &str) -> Answer<'_, Result<Option<DeadLetter>, Fault>>;

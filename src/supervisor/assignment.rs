@@ -9,12 +9,14 @@ use super::threads::Threads;
 use super::watch::spawn_watched;
 use crate::actors::partition::{PartitionActor, PartitionLife, PartitionSetup};
 use crate::domain::assignment::{Event, Stage};
+use crate::domain::breadcrumb::{Caution, Crumb};
 use crate::domain::fault::Fault;
 use crate::domain::ids::{Generation, Millis, Partition};
 use crate::domain::retrial::Retrial;
 use crate::messages::control::{ActorExited, ActorId, PausePartition};
 use crate::messages::intake::{SourceEnded, TakeRecords};
 use crate::ports::Answer;
+use crate::ports::ledger::Breadcrumbs;
 use crate::ports::source::{Assigned, Delivery, Intake, SourceControl};
 use crate::telemetry::{PartitionMeters, PartitionRewound, PartitionStarted};
 use actix::prelude::*;
@@ -36,6 +38,7 @@ pub struct PartitionSlot {
     generation: Generation,
     reading: Generation,
     retrial: Arc<Mutex<Retrial>>,
+    caution: Arc<Mutex<Caution>>,
     /// Records of the running generation without a verdict.
     pub open: Arc<AtomicUsize>,
 }
@@ -54,6 +57,7 @@ impl PartitionSlot {
             generation: last,
             reading: Generation(0),
             retrial: Arc::default(),
+            caution: Arc::default(),
             open: Arc::default(),
         }
     }
@@ -83,6 +87,8 @@ impl PartitionSlot {
             thread: self.care.thread,
             restarts: self.care.restarts(),
             retrial: Arc::clone(&self.retrial),
+            caution: Arc::clone(&self.caution),
+            crumb: hall.crumbs.as_ref().and_then(|crumbs| crumbs.of(partition)),
             open: Arc::clone(&self.open),
             last_words: Arc::clone(&self.care.last_words),
         };
@@ -104,6 +110,14 @@ impl PartitionSlot {
         }
     }
 
+    /// O2: what the process before left of this partition is heeded.
+    pub fn heed(&self, hall: &Hall) {
+        let Some(crumb) = hall.crumbs.as_ref().and_then(|crumbs| crumbs.found(self.assigned.partition)) else { return };
+        let Crumb { first, last, deaths } = crumb;
+        tracing::warn!(partition = %self.assigned.partition, first, last, deaths, "a process died with these records in hand, they are taken one by one");
+        *self.caution.lock().unwrap_or_else(|e| e.into_inner()) = Caution::after(Some(crumb));
+    }
+
     pub fn generation(&self) -> Generation {
         self.generation
     }
@@ -120,6 +134,7 @@ pub struct Hall {
     pub board: Arc<Board>,
     pub routes: Arc<Routes>,
     pub exits: Recipient<ActorExited>,
+    pub crumbs: Option<Arc<dyn Breadcrumbs>>,
     pub clock: fn() -> Millis,
 }
 

@@ -78,7 +78,13 @@ impl Supervisor {
     fn commit_all(&mut self) -> impl Future<Output = u64> + use<> {
         let owed = self.owed(None);
         let committing = self.committing(owed);
-        async move { committing.await as u64 }
+        async move {
+            let done = committing.await;
+            if let Some(fault) = done.cause {
+                tracing::warn!(%fault, "last commit failed");
+            }
+            done.left as u64
+        }
     }
 
     /// Runs the steps from `next` on, one after the other.

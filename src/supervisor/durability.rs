@@ -6,12 +6,14 @@
 
 use super::Supervisor;
 use super::shared::Board;
+use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{Millis, NextOffset, Partition};
 use crate::domain::mark::Positions;
 use crate::domain::steps::{Step, reached};
 use crate::messages::control::ActorId;
 use crate::ports::rows::RowStore;
 use crate::ports::source::SourceControl;
+use crate::telemetry::WaitingFor;
 use actix::prelude::*;
 use std::sync::Arc;
 
@@ -29,20 +31,37 @@ impl Supervisor {
             return;
         }
         self.committing = true;
-        ctx.spawn(self.committing(owed).into_actor(self).map(|left, act, _| {
+        ctx.spawn(self.committing(owed).into_actor(self).map(|done, act, _| {
             act.committing = false;
-            if left == 0 {
-                let pause = act.stores.rows.commit_pause();
-                act.commit_after = Millis(act.hall.now().0 + pause.as_millis() as i64);
-            } else {
-                tracing::warn!(partitions = left, "positions not committed, trying again");
+            match done.cause {
+                None => {
+                    act.uncommitted = 0;
+                    let pause = act.stores.rows.commit_pause();
+                    act.commit_after = Millis(act.hall.now().0 + pause.as_millis() as i64);
+                }
+                Some(fault) => {
+                    act.uncommitted = act.uncommitted.saturating_add(1);
+                    WaitingFor { fault: &fault, attempts: act.uncommitted, after: super::TICK }.emit();
+                }
             }
         }));
     }
 
-    /// Commits these positions unless the store loses something first; the number of partitions that could not be.
-    pub(super) fn committing(&self, owed: Vec<Owed>) -> impl Future<Output = usize> + use<> {
-        commit(owed, Arc::clone(&self.stores.rows), Arc::clone(&self.hall.board), self.losses)
+    /// Commits these positions unless the store loses something first. What the queue's life asks to be noted is noted
+    /// before (J11).
+    pub(super) fn committing(&self, owed: Vec<Owed>) -> impl Future<Output = Done> + use<> {
+        let notes = self.life_notes(&owed);
+        let (ledger, rows, board) = (Arc::clone(&self.ledger), Arc::clone(&self.stores.rows), Arc::clone(&self.hall.board));
+        let losses = self.losses;
+        async move {
+            let left = owed.iter().map(|(_, positions)| positions.len()).sum();
+            if !notes.is_empty()
+                && let Err(fault) = ledger.set_notes(notes).await
+            {
+                return Done { left, cause: Some(fault) };
+            }
+            commit(owed, rows, board, losses).await
+        }
     }
 
     /// Positions to commit, by the source that keeps them; with a time, only of sources whose turn it is.
@@ -92,29 +111,37 @@ impl Supervisor {
     }
 }
 
-/// Commits by source; the number of partitions that could not be. `losses` are those known when these positions were owed.
-async fn commit(owed: Vec<Owed>, rows: Arc<dyn RowStore>, board: Arc<Board>, losses: u64) -> usize {
+/// What a commit came to.
+pub(super) struct Done {
+    /// Partitions whose position is not committed.
+    pub left: usize,
+    pub cause: Option<Fault>,
+}
+
+/// Commits by source. `losses` are those known when these positions were owed.
+async fn commit(owed: Vec<Owed>, rows: Arc<dyn RowStore>, board: Arc<Board>, losses: u64) -> Done {
     let all = owed.iter().map(|(_, positions)| positions.len()).sum();
     if let Err(fault) = rows.make_durable().await {
-        tracing::warn!(%fault, "rows cannot be made durable, positions wait");
-        return all;
+        return Done { left: all, cause: Some(fault) };
     }
     if rows.losses() != losses {
-        tracing::warn!("row store lost writes, positions are not committed");
-        return all;
+        let fault = Fault::new(FaultKind::Unreachable, "row store", "it lost writes, positions are not committed");
+        return Done { left: all, cause: Some(fault) };
     }
-    let mut left = 0;
-    for (control, positions) in owed {
+    let mut done = Done { left: 0, cause: None };
+    for (control, mut positions) in owed {
+        // A partition may have left while the rows were made durable; the source hears of it before anything else happens.
+        positions.retain(|(partition, next)| board.owes(*partition, *next));
         match control.commit(positions.clone()).await {
             Ok(()) => {
                 board.mark_committed(&positions);
                 reached(Step::PositionCommitted);
             }
             Err(fault) => {
-                tracing::warn!(%fault, "commit failed");
-                left += positions.len();
+                done.left += positions.len();
+                done.cause = Some(fault);
             }
         }
     }
-    left
+    done
 }

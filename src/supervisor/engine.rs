@@ -51,7 +51,8 @@ pub struct Engine {
     threads: Arc<Threads>,
     directory: Arc<EntityDirectory>,
     pub doors: Doors,
-    delivered: Vec<Name>,
+    /// Lines whose jobs are worked here.
+    pub delivered: Vec<Name>,
     pub totals: Arc<Totals>,
     /// K5's switches by line.
     pub skip_equal: Arc<HashMap<Name, Arc<AtomicBool>>>,
@@ -70,16 +71,21 @@ impl Engine {
     /// Starts every actor of the node. Must be called on the system's own thread.
     pub fn start(settings: Arc<Settings>, parts: Parts, totals: Arc<Totals>, clock: fn() -> Millis) -> Self {
         let threads = Threads::start(settings.node.threads);
+        Self::start_on(threads, settings, parts, totals, clock)
+    }
+
+    /// The same on threads that are there already.
+    pub fn start_on(
+        threads: Arc<Threads>,
+        settings: Arc<Settings>,
+        parts: Parts,
+        totals: Arc<Totals>,
+        clock: fn() -> Millis,
+    ) -> Self {
         let node = &settings.node;
         let bounds = Bounds { entities_max: node.entities_max, bytes_max: node.entity_bytes_max, idle_max: node.entity_idle_max };
         let directory = EntityDirectory::new(Arc::clone(&threads), bounds);
-        let line_meters = settings.lines.iter().map(|l| (l.line.name, LineMeters::new(l.line.name, &totals))).collect();
-        let stores = Stores {
-            rows: Arc::clone(&parts.doors.rows),
-            queue: Arc::clone(&parts.doors.queue),
-            store_meters: StoreMeters::new(&totals),
-            line_meters: Arc::new(line_meters),
-        };
+        let stores = stores(&parts.doors, &settings, &totals);
         let skip_equal: HashMap<Name, Arc<AtomicBool>> =
             settings.lines.iter().map(|l| (l.line.name, Arc::new(AtomicBool::new(l.line.skip_equal)))).collect();
         let skip_equal = Arc::new(skip_equal);
@@ -111,6 +117,7 @@ impl Engine {
                 board,
                 routes: Arc::new(Routes::default()),
                 exits: ctx.address().recipient(),
+                crumbs: ledger.breadcrumbs(),
                 clock,
             },
             stores,
@@ -127,6 +134,7 @@ impl Engine {
             committing: false,
             commit_after: Millis(0),
             losses: 0,
+            uncommitted: 0,
             tending: false,
             ticks: 0,
             next_thread: 0,
@@ -224,6 +232,16 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 
 fn gone(error: MailboxError) -> Fault {
     Fault::new(FaultKind::Unreachable, "supervisor", error)
+}
+
+fn stores(doors: &Doors, settings: &Settings, totals: &Arc<Totals>) -> Stores {
+    let line_meters = settings.lines.iter().map(|l| (l.line.name, LineMeters::new(l.line.name, totals))).collect();
+    Stores {
+        rows: Arc::clone(&doors.rows),
+        queue: Arc::clone(&doors.queue),
+        store_meters: StoreMeters::new(totals),
+        line_meters: Arc::new(line_meters),
+    }
 }
 
 /// A group waits for who leaves no longer than for who is silent; most of that is ours to drain.

@@ -303,6 +303,7 @@ impl Handler<PartitionsAssigned> for Supervisor {
             let thread = self.next_thread % self.hall.threads.count();
             self.next_thread += 1;
             let mut slot = PartitionSlot::new(source, assigned, thread, self.hall.now(), self.generations.of(partition));
+            slot.heed(&self.hall);
             // Behind where the source begins (J11): it must be told.
             let control = self.sources[source].control.as_ref().filter(|_| start < slot.assigned.start);
             slot.start(&self.hall, Arc::clone(&self.sources[source].setup), control);

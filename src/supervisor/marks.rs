@@ -7,12 +7,11 @@ use crate::domain::mark::{Lives, Positions, Samples};
 use crate::ports::ledger::Ledger;
 use crate::ports::queue::JobQueue;
 use actix::prelude::*;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Notes in the ledger: the life each partition has noted, and the mark.
+/// Notes in the ledger, by partition: the life it has noted, and its mark.
 const LIFE: &str = "queue/life/";
-const MARK: &str = "queue/mark";
+const MARK: &str = "queue/mark/";
 
 /// The node's marks. One mark serves all lines: the least of what each line would keep.
 #[derive(Default)]
@@ -35,8 +34,11 @@ pub(super) async fn remember(queue: Arc<dyn JobQueue>, ledger: Arc<dyn Ledger>) 
     let life = queue.life().await?;
     let notes = ledger.notes(LIFE).await?;
     let noted = notes.into_iter().filter_map(|(name, life)| Some((partition(name.strip_prefix(LIFE)?)?, life)));
-    let mark = ledger.note(MARK).await?.unwrap_or_default();
-    Ok(Remembered { life, noted: noted.collect(), mark: read(&mark) })
+    let marks = ledger.notes(MARK).await?;
+    // A mark that cannot be read is no mark: the beginning is always safe.
+    let mark =
+        marks.into_iter().filter_map(|(name, at)| Some((partition(name.strip_prefix(MARK)?)?, NextOffset(at.parse().ok()?))));
+    Ok(Remembered { life, noted: noted.collect(), mark: mark.collect() })
 }
 
 impl Supervisor {
@@ -59,6 +61,15 @@ impl Supervisor {
     /// A partition that left goes back over no loss; its next owner does.
     pub(super) fn unmark(&mut self, partition: Partition) {
         self.marks.lives.left(partition);
+    }
+
+    /// What must be noted before these are committed: a life that nobody noted could not be missed. Who goes back stays
+    /// noted under the old life, which is what makes the next owner go back too.
+    pub(super) fn life_notes(&self, owed: &[super::durability::Owed]) -> Vec<(String, Option<String>)> {
+        let partitions = owed.iter().flat_map(|(_, positions)| positions.iter().map(|(partition, _)| *partition));
+        let Some(life) = self.marks.lives.current() else { return Vec::new() };
+        let unnoted = partitions.filter(|p| self.marks.lives.is_unnoted(*p));
+        unnoted.map(|p| (format!("{LIFE}{p}"), Some(life.to_owned()))).collect()
     }
 
     /// Every few seconds: hear the queue's life, take a sample, move the mark.
@@ -101,22 +112,23 @@ impl Supervisor {
         let settled = self.hall.board.all_settled();
         let noting = self.marks.lives.to_note(&settled);
         let mut notes: Vec<(String, Option<String>)> =
-            noting.into_iter().map(|p| (format!("{LIFE}{p}"), Some(life.to_owned()))).collect();
+            noting.iter().map(|p| (format!("{LIFE}{p}"), Some(life.to_owned()))).collect();
         let now = self.hall.now();
         if self.marks.lives.marks_may_move() {
             self.marks.samples.take(now, committed);
-            if let Some(mark) = self.marks.samples.mark(oldest, now)
-                && *mark != self.marks.mark
-            {
-                self.marks.mark.clone_from(mark);
-                notes.push((MARK.to_owned(), Some(write(mark))));
+            let mark = self.marks.samples.mark(oldest, now).cloned().unwrap_or_default();
+            for (partition, next) in mark {
+                if self.marks.mark.insert(partition, next) != Some(next) {
+                    notes.push((format!("{MARK}{partition}"), Some(next.0.to_string())));
+                }
             }
         }
         let ledger = Arc::clone(&self.ledger);
         let keeping = async move { if notes.is_empty() { Ok(()) } else { ledger.set_notes(notes).await } };
-        ctx.spawn(keeping.into_actor(self).map(|kept, act, _| {
+        ctx.spawn(keeping.into_actor(self).map(move |noted, act, _| {
             act.marks.busy = false;
-            if let Err(fault) = kept {
+            if let Err(fault) = noted {
+                act.marks.lives.unnoted(noting);
                 tracing::warn!(%fault, "marks cannot be kept");
             }
         }));
@@ -139,29 +151,16 @@ fn partition(text: &str) -> Option<Partition> {
     Some(Partition { topic: Name::intern(topic).ok()?, number: number.parse().ok()? })
 }
 
-fn write(positions: &Positions) -> String {
-    let plain: BTreeMap<String, i64> = positions.iter().map(|(p, next)| (p.to_string(), next.0)).collect();
-    // A map of numbers under text: writing it cannot fail.
-    serde_json::to_string(&plain).unwrap_or_default()
-}
-
-/// A mark that cannot be read is no mark: the beginning is always safe.
-fn read(text: &str) -> Positions {
-    let plain: BTreeMap<String, i64> = serde_json::from_str(text).unwrap_or_default();
-    plain.into_iter().filter_map(|(name, next)| Some((partition(&name)?, NextOffset(next)))).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_reads_as_it_was_written() {
-        let mark = Positions::from([
-            (Partition { topic: Name::of("shop.orders"), number: 3 }, NextOffset(9_007_199_254_740_993)),
-            (Partition { topic: Name::of("a/b"), number: 0 }, NextOffset(0)),
-        ]);
-        assert_eq!(read(&write(&mark)), mark);
-        assert_eq!(read("not json"), Positions::new());
+    fn a_partition_reads_as_it_was_written() {
+        for name in ["shop.orders", "a/b"] {
+            let at = Partition { topic: Name::of(name), number: 3 };
+            assert_eq!(partition(&at.to_string()), Some(at));
+        }
+        assert_eq!(partition("orders"), None);
     }
 }

@@ -22,6 +22,7 @@ pub mod wiring;
 pub use crate::messages::control::Drained;
 pub use drain::DRAIN_STEPS;
 pub use engine::{Engine, IdleState, Parts, SourcePart, block_on};
+pub use threads::Threads;
 
 use crate::domain::assignment::{Answer, Event, Generations};
 use crate::domain::ids::{Millis, Name, Partition};
@@ -29,7 +30,7 @@ use crate::messages::control::{ActorExited, ActorId};
 use crate::ports::ledger::Ledger;
 use crate::ports::source::{Source, SourceControl};
 use crate::settings::Settings;
-use crate::telemetry::{ActorMeters, LaneMeters};
+use crate::telemetry::{ActorMeters, LaneMeters, WaitingFor};
 use actix::prelude::*;
 use assignment::{Hall, PartitionSlot};
 use crew::{CrewSlot, Stores};
@@ -86,6 +87,8 @@ pub struct Supervisor {
     commit_after: Millis,
     /// W3: losses of the row store that were gone back for.
     losses: u64,
+    /// Commits in a row that came to nothing.
+    uncommitted: u32,
     tending: bool,
     ticks: u64,
     next_thread: usize,
@@ -152,7 +155,7 @@ impl Supervisor {
                 act.start_sources(ctx);
             }
             Err(fault) => {
-                crate::telemetry::WaitingFor { fault: &fault, attempts: 1, after: BEGIN_AGAIN }.emit();
+                WaitingFor { fault: &fault, attempts: 1, after: BEGIN_AGAIN }.emit();
                 ctx.run_later(BEGIN_AGAIN, |act, ctx| act.begin(ctx));
             }
         }));

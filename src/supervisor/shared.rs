@@ -6,7 +6,7 @@ use crate::domain::mark::Positions;
 use crate::messages::intake::{SourceEnded, TakeRecords};
 use crate::telemetry::late_verdicts;
 use actix::prelude::*;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, RwLock};
 
@@ -40,7 +40,7 @@ impl Budget for ByteBudget {
 
 /// Where each partition is: settled in memory, and committed durably.
 #[derive(Debug, Default)]
-pub struct Board(Mutex<HashMap<Partition, Place>>);
+pub struct Board(Mutex<BTreeMap<Partition, Place>>);
 
 #[derive(Clone, Copy, Debug)]
 struct Place {
@@ -78,6 +78,12 @@ impl Board {
     pub fn owed(&self) -> Vec<(Partition, NextOffset)> {
         let places = self.0.lock().unwrap_or_else(|e| e.into_inner());
         places.iter().filter(|(_, p)| p.settled > p.committed).map(|(partition, p)| (*partition, p.settled)).collect()
+    }
+    /// Whether this position is still to be committed: the partition may have left, and come back to begin elsewhere, since
+    /// it was owed (O3).
+    pub fn owes(&self, partition: Partition, next: NextOffset) -> bool {
+        let places = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        places.get(&partition).is_some_and(|p| p.committed < next && next <= p.settled)
     }
     pub fn mark_committed(&self, positions: &[(Partition, NextOffset)]) {
         let mut places = self.0.lock().unwrap_or_else(|e| e.into_inner());
@@ -144,7 +150,9 @@ mod tests {
         assert_eq!(board.owed(), [(partition, NextOffset(9))]);
         board.mark_committed(&[(partition, NextOffset(7))]);
         assert_eq!(board.committed(partition), Some(NextOffset(7)));
+        assert!(board.owes(partition, NextOffset(9)));
         board.forget(partition);
+        assert!(!board.owes(partition, NextOffset(9)));
         board.note(partition, Generation(1), NextOffset(12));
         assert_eq!(board.owed(), []);
         board.begin(partition, NextOffset(0));

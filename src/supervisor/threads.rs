@@ -22,12 +22,21 @@ struct Slot {
 pub struct Threads {
     slots: RwLock<Vec<Slot>>,
     stopping: AtomicBool,
+    /// They are the caller's own thread, which is not ours to stop.
+    lent: bool,
 }
 
 impl Threads {
     pub fn start(count: usize) -> Arc<Self> {
         let slots = (0..count.max(1)).map(|_| Slot::start()).collect();
-        Arc::new(Self { slots: RwLock::new(slots), stopping: AtomicBool::new(false) })
+        Arc::new(Self { slots: RwLock::new(slots), stopping: AtomicBool::new(false), lent: false })
+    }
+
+    /// So many places that are all the calling system's thread: for tests that own its time. It has no beat of its own.
+    pub fn here(count: usize) -> Arc<Self> {
+        let place = || Slot { arbiter: Arbiter::current(), beats: Arc::default(), seen: (0, Instant::now()) };
+        let slots = (0..count.max(1)).map(|_| place()).collect();
+        Arc::new(Self { slots: RwLock::new(slots), stopping: AtomicBool::new(false), lent: true })
     }
 
     pub fn count(&self) -> usize {
@@ -42,7 +51,7 @@ impl Threads {
 
     /// Places whose thread has not beaten for `silence`.
     pub fn silent(&self, silence: Duration) -> Vec<usize> {
-        if self.stopping.load(Ordering::Relaxed) {
+        if self.lent || self.stopping.load(Ordering::Relaxed) {
             return Vec::new();
         }
         let now = Instant::now();
@@ -68,6 +77,9 @@ impl Threads {
     /// Stops every thread; what still runs on them ends with them.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+        if self.lent {
+            return;
+        }
         for slot in self.slots.read().unwrap_or_else(|e| e.into_inner()).iter() {
             slot.arbiter.stop();
         }

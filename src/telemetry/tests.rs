@@ -2,7 +2,7 @@ use super::*;
 use crate::domain::decode::{BadReason, Ignored};
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::health::{ActorKind, ActorState};
-use crate::domain::ids::{Name, Partition, RowKey, RowVersion};
+use crate::domain::ids::{Name, NextOffset, Partition, RowKey, RowVersion};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +40,8 @@ fn everything(totals: &Arc<Totals>) -> Vec<Box<dyn std::any::Any>> {
     StoreMeters::new(totals).stale(1);
     StoreMeters::new(totals).move_unseen();
     topic_meters.ignored(Ignored::Heartbeat);
+    late_verdicts(1);
+    PartitionReleased { partition: topic(), committed: NextOffset(1), unsettled: 1 }.emit();
     let partition = PartitionMeters::new(topic());
     partition.lag_records(12);
     partition.lag_seconds(second);

@@ -14,7 +14,7 @@ use widerow::domain::change::{Image, Value};
 use widerow::domain::ids::{Name, RowId, RowVersion, Stamp};
 use widerow::domain::row::{Part, WideRow};
 use widerow::domain::schema::VersionKind;
-use widerow::ports::rows::{RowStore, version_of};
+use widerow::ports::rows::version_of;
 use widerow::settings::Wal;
 
 /// Goal: W1 to W3. Method: writes made durable, writes after that, every server killed; what is there, and what the store says
@@ -108,15 +108,14 @@ fn foreign_clients_meet_plain_values() {
         whole.merge(&tombstone("item", "3", 9, 1_740_000_000_000));
         write(&*store, &id, [whole]).await;
         let RowPlace::Real(real, _) = place else { panic!("a real server is needed") };
-        let mut peer = real.peer();
         let mut found = Vec::new();
-        let mut line = peer.ask(&["read"]);
+        let mut line = real.peer().ask(&["read"]);
         while line[0] == "cell" {
             let value = STANDARD.decode(&line[5]).unwrap();
             if line[1].ends_with("4711:门店") && line[3] != "base" && line[3] != "counter" {
                 found.push((line[2].clone(), line[3].clone(), line[4].clone(), String::from_utf8(value).unwrap()));
             }
-            line = peer.answer();
+            line = real.peer().answer();
         }
         let stamp = ((1i64 << 44) + 7).to_string();
         let cell = |family: &str, name: &str, stamp: &str, value: &str| (family.into(), name.into(), stamp.into(), value.into());
@@ -130,7 +129,7 @@ fn foreign_clients_meet_plain_values() {
         assert_eq!(found, wanted);
         let later = ((1i64 << 44) + 8).to_string();
         let key = real.row_of(&id);
-        assert_eq!(peer.ask(&["write", &key, "cf", "item:qty:2", &later, &STANDARD.encode("9")]), ["ok"]);
+        assert_eq!(real.peer().ask(&["write", &key, "cf", "item:qty:2", &later, &STANDARD.encode("9")]), ["ok"]);
         let held = read(&*store, &id).await.unwrap();
         assert_eq!(held.part(&part("item", "2")).unwrap().value(Name::of("qty")), Value::Text("9"));
     });
@@ -249,7 +248,8 @@ async fn history(run: &Run, seed: u64) {
     };
     tokio::join!(writers, readers, striking);
     let store = run.place.rows();
-    for (id, wanted) in run.model.lock().unwrap().clone() {
+    let model = run.model.lock().unwrap().clone();
+    for (id, wanted) in model {
         let held = store.read(vec![id.clone()]).await.unwrap().remove(0).unwrap();
         assert_eq!(held.parts, wanted.parts, "seed {seed}: {id:?}");
     }

@@ -17,10 +17,6 @@ use widerow::io::hbase::types::{CheckAndMutate, Durability, RowMutations, TableN
 use widerow::ports::rows::{Horizon, RowStore, RowWrite};
 use widerow::settings::{HbaseSettings, Wal};
 
-fn run<T>(body: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(body)
-}
-
 fn real() -> Vec<String> {
     servers::shared(servers::Kind::Hbase).addresses()[..2].to_vec()
 }

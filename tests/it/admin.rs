@@ -202,6 +202,7 @@ fn every_address_answers_as_described() {
             let refusal = match path.as_str() {
                 "/login" if verb == "post" => Some("unauthorized"),
                 "/api/v1/dead-letters/{id}:replay" => Some("still_bad"),
+                "/api/v1/epochs/{topic}:bump" => Some("no_such_source"),
                 "/api/v1/runs/{id}:pause" | "/api/v1/runs/{id}:resume" | "/api/v1/runs/{id}:cancel" => Some("conflict"),
                 _ => None,
             };

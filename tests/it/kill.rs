@@ -34,6 +34,28 @@ fn embedded_documents(site: &Site) -> BTreeMap<String, serde_json::Value> {
     })
 }
 
+/// Goal: O2, a record that kills the process at each try is set aside after three deaths, the rest goes on. Method: abort
+/// in the decoder at the first record of every run, then none.
+#[test]
+fn a_record_that_kills_is_set_aside() {
+    let mut shop = Shop::new(1);
+    shop.put("orders", 1, serde_json::json!({ "order_no": "n1", "status": 1 }));
+    for id in 2..50 {
+        shop.put("orders", id, serde_json::json!({ "order_no": format!("n{id}"), "status": 2 }));
+    }
+    let site = Site::new(SHOP, &shop.text());
+    for death in 1..=3 {
+        let ran = site.run(&[], Some("abort:decode_begun:1"));
+        assert_eq!(ran.code, None, "death {death}: {}", ran.log);
+    }
+    let ran = site.run(&[], None);
+    assert_eq!((ran.code, ran.count("/dead_letters")), (Some(0), 1), "{}", ran.log);
+    assert!(ran.log.contains("the process died 3 times with it in hand"), "{}", ran.log);
+    let mut want = shop.documents();
+    want.remove("n1");
+    assert_same(&site.fold("orders"), &want, "the rest");
+}
+
 /// As the module says, from three seeds.
 #[test]
 fn nothing_is_lost() {

@@ -80,6 +80,10 @@ impl Dice {
     /// The seed is printed, so that a failure can be played again.
     pub fn new(seed: u64) -> Self {
         let _ = writeln!(std::io::stderr(), "seed {seed}");
+        Self::silent(seed)
+    }
+    /// The same where somebody else prints it.
+    pub fn silent(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
     pub fn below(&mut self, n: u64) -> u64 {
@@ -100,12 +104,13 @@ pub struct Shop {
     tables: BTreeMap<(&'static str, i64), Map<String, Value>>,
     offsets: HashMap<(&'static str, i64), i64>,
     pub partitions: i64,
+    grown: HashMap<&'static str, i64>,
     pub lines: Vec<String>,
 }
 
 impl Shop {
     pub fn new(partitions: i64) -> Self {
-        Self { tables: BTreeMap::new(), offsets: HashMap::new(), partitions, lines: Vec::new() }
+        Self { tables: BTreeMap::new(), offsets: HashMap::new(), partitions, grown: HashMap::new(), lines: Vec::new() }
     }
 
     pub fn put(&mut self, table: &'static str, id: i64, row: Value) {
@@ -128,8 +133,14 @@ impl Shop {
         self.record(table, id, &body);
     }
 
+    #[allow(dead_code, reason = "the tests on real servers use it")]
+    /// From here on the rows of a table lie in so many partitions.
+    pub fn repartition(&mut self, table: &'static str, partitions: i64) {
+        self.grown.insert(table, partitions);
+    }
+
     fn record(&mut self, table: &'static str, id: i64, body: &Value) {
-        let partition = id % self.partitions;
+        let partition = id % self.grown.get(table).copied().unwrap_or(self.partitions);
         let offset = self.offsets.entry((table, partition)).or_default();
         self.lines.push(event(&format!("shop.trade.{table}"), partition, *offset, &body.to_string()));
         *offset += 1;

@@ -8,6 +8,8 @@
 mod asynq;
 /// Jobs on Redis, delivered by a whole node.
 mod delivery;
+/// Topics of a real Kafka under faults.
+mod kafka;
 /// Notices on Kafka.
 mod kafka_sink;
 /// Documents in Redis: K1, K3.
@@ -18,3 +20,7 @@ mod search;
 mod servers;
 /// Every kind of server starts, is used for real, and keeps its data over a crash.
 mod smoke;
+/// The shop, its oracle and the real binary in a folder.
+#[path = "../it/world.rs"]
+#[allow(dead_code, reason = "shared with the integration tests")]
+mod world;

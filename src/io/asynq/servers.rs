@@ -49,6 +49,9 @@ struct Held {
     since: Millis,
 }
 
+/// Jobs in hand by id, each as asynq's WorkerInfo.
+type Workers = Vec<(String, Vec<u8>)>;
+
 impl ServerEntry {
     pub(super) fn new(chance: u64, queue: &Queue, names: &Names, lines: &[Name]) -> Self {
         let weights: Vec<i32> = queue.lanes.iter().map(|(_, weight)| i32::try_from(*weight).unwrap_or(i32::MAX)).collect();
@@ -126,7 +129,7 @@ impl ServerEntry {
         let stamp =
             |at: Millis| Some(Timestamp { seconds: at.0.div_euclid(1_000), nanos: (at.0.rem_euclid(1_000) * 1_000_000) as i32 });
         let pid = i32::try_from(self.pid).unwrap_or(i32::MAX);
-        let workers: Vec<(String, Vec<u8>)> = state
+        let workers: Workers = state
             .held
             .iter()
             .take(SHOWN_MAX)

@@ -11,8 +11,9 @@ use crate::domain::decode::BadReason;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{Millis, Name, Partition, RecordOffset};
 use crate::domain::record::Record;
+use crate::io::breadcrumbs::FileBreadcrumbs;
 use crate::ports::Answer;
-use crate::ports::ledger::{DeadLetter, Kept, Ledger};
+use crate::ports::ledger::{Breadcrumbs, DeadLetter, Kept, Ledger};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -29,6 +30,7 @@ pub struct EmbeddedLedger {
 
 struct Inner {
     store: Arc<EmbeddedStore>,
+    crumbs: Arc<FileBreadcrumbs>,
     /// Number of letters; held from reading one to its commit.
     letters: Mutex<u64>,
 }
@@ -44,7 +46,8 @@ impl EmbeddedLedger {
             entry.key().map_err(|e| store.read_fault(&e))?;
             count += 1;
         }
-        Ok(Self { inner: Arc::new(Inner { store, letters: Mutex::new(count) }) })
+        let crumbs = Arc::new(FileBreadcrumbs::open(store.data_dir()));
+        Ok(Self { inner: Arc::new(Inner { store, crumbs, letters: Mutex::new(count) }) })
     }
 }
 
@@ -195,6 +198,9 @@ fn unpack(id: &str, bytes: &[u8]) -> Result<DeadLetter, Malformed> {
 }
 
 impl Ledger for EmbeddedLedger {
+    fn breadcrumbs(&self) -> Option<Arc<dyn Breadcrumbs>> {
+        Some(self.inner.crumbs.clone())
+    }
     fn keep_dead_letter(&self, letter: DeadLetter) -> Answer<'_, Result<Kept, Fault>> {
         let inner = self.inner.clone();
         Box::pin(blocking(move || inner.keep(letter)))

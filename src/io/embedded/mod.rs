@@ -69,6 +69,11 @@ pub struct EmbeddedStore {
 }
 
 impl EmbeddedStore {
+    /// The folder the store lies in.
+    pub(super) fn data_dir(&self) -> &Path {
+        self.path.parent().unwrap_or(&self.path)
+    }
+
     /// Whether a node has made its store there.
     pub fn exists(data_dir: &Path) -> bool {
         data_dir.join("store").exists()

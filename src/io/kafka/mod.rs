@@ -12,7 +12,9 @@ mod parts;
 mod poll;
 mod rebalance;
 mod source;
+mod survey;
 mod topic_id;
 
 pub use desk::TopicDesk;
 pub use source::{KafkaSource, MemberOf};
+pub use survey::{KafkaSurvey, TopicSurvey};

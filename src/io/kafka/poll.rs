@@ -36,6 +36,21 @@ const SEEK: Duration = Duration::from_secs(1);
 /// What one look came to, by topic.
 pub(super) type Looks = Vec<(Name, Result<Life, Fault>)>;
 
+/// Why a loop ends before it was stopped.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// This client can do nothing more, another one can: the group has fenced it, or it failed in itself.
+    Fatal(Fault),
+    /// Nobody here can go on.
+    Fault(Fault),
+}
+
+impl From<Fault> for Ending {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
 /// The loop and what it works on.
 pub(super) struct Poller {
     pub source: String,
@@ -65,7 +80,7 @@ impl Poller {
     ///
     /// # Errors
     /// The member cannot go on: fenced, refused, or not alone.
-    pub(super) async fn run(mut self) -> Result<(), Fault> {
+    pub(super) async fn run(mut self) -> Result<(), Ending> {
         let topics: Vec<&str> = self.settings.topics.iter().map(String::as_str).collect();
         self.consumer.subscribe(&topics).map_err(|e| fault_of(&format!("source {}", self.source), &e))?;
         let mut next_look = tokio::time::Instant::now() + LOOK_EVERY;
@@ -93,7 +108,7 @@ impl Poller {
     }
 
     /// Takes what the client has. How many messages it was.
-    fn poll(&mut self) -> Result<usize, Fault> {
+    fn poll(&mut self) -> Result<usize, Ending> {
         let mut records = Vec::new();
         let consumer = Arc::clone(&self.consumer);
         while records.len() < POLLED_MAX {
@@ -151,18 +166,18 @@ impl Poller {
     }
 
     /// What ends by itself is left to the client; what does not is told once.
-    fn error(&mut self, error: &KafkaError) -> Result<(), Fault> {
+    fn error(&mut self, error: &KafkaError) -> Result<(), Ending> {
         let place = format!("source {}", self.source);
         if let KafkaError::MessageConsumptionFatal(code) = error {
             let what = match code {
                 Code::FencedInstanceId => format!(
-                    "another process came into group {} under this member's name, {}; each node needs its own node.id and \
-                     data_dir",
+                    "group {} has fenced this member, {}, as if another process had come under its name; each node needs \
+                     its own node.id and data_dir",
                     self.settings.group, self.name
                 ),
                 code => format!("the client gave up: {code}"),
             };
-            return Err(Fault::new(FaultKind::Incompatible, place, what));
+            return Err(Ending::Fatal(Fault::new(FaultKind::Incompatible, place, what)));
         }
         match error.rdkafka_error_code() {
             Some(
@@ -286,7 +301,7 @@ impl Poller {
     }
 
     /// Until something happens, or a little while.
-    async fn wait(&mut self) -> Result<(), Fault> {
+    async fn wait(&mut self) -> Result<(), Ending> {
         let (consumer, changed) = (Arc::clone(&self.consumer), Arc::clone(&self.changed));
         tokio::select! {
             (partition, reading) = self.handed.next() => {

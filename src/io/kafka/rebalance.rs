@@ -115,7 +115,11 @@ impl Answers {
         let mut partitions = partitions_of(&list);
         partitions.sort_unstable();
         let Some(lives) = self.learn(&partitions).await else {
-            // The group asks something else meanwhile; these partitions are part of it.
+            // The group asks something else meanwhile. It has to be answered all the same, or it would ask no more; what
+            // the client fetches of partitions that are nobody's is dropped.
+            if let Err(error) = self.consumer.incremental_assign(&list) {
+                tracing::debug!(source = self.source, %error, "assignment not taken");
+            }
             return Ok(());
         };
         self.begin(&partitions, &lives).await;
@@ -227,22 +231,24 @@ impl Answers {
         }
     }
 
-    /// Lets the client fetch, from where the engine wants it by now. A pause does not outlive a rebalance, so each is told
-    /// again.
+    /// Lets the client fetch, from where the engine wants it by now. Whether a pause outlives a rebalance is not for sure,
+    /// so each is told again.
     fn fetch(&self, list: &TopicPartitionList, partitions: &[Partition]) {
         let mut wanted = list.clone();
         {
             let mut state = self.parts.lock();
+            state.parts.values_mut().for_each(|part| part.held_back = false);
             for partition in partitions {
                 let Some(part) = state.parts.get_mut(partition) else { continue };
                 let from = part.seek.take().unwrap_or(part.expected);
                 part.expected = from;
                 part.fetched = true;
+                // The client may hold it back from an earlier stay: it is let go, or told again.
+                part.held_back = true;
                 // The list holds just these partitions.
                 let offset = rdkafka::topic_partition_list::Offset::Offset(from);
                 let _ = wanted.set_partition_offset(partition.topic.as_str(), partition.number, offset);
             }
-            state.parts.values_mut().for_each(|part| part.held_back = false);
         }
         if let Err(error) = self.consumer.incremental_assign(&wanted) {
             tracing::warn!(source = self.source, %error, "assignment not taken");

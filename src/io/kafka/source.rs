@@ -8,7 +8,7 @@ use super::config::fault_of;
 use super::lives::{EPOCH_MARK, Lives};
 use super::member::{Ear, MEMBER_MARK, Member, member_config};
 use super::parts::Parts;
-use super::poll::Poller;
+use super::poll::{Ending, Poller};
 use super::rebalance::company;
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{Generation, NextOffset, Partition};
@@ -22,12 +22,15 @@ use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 
 /// Note in the ledger: what tells this data_dir from others.
 const MARK: &str = "kafka/member";
+/// So many fences within this are somebody else under our name.
+const FENCES_MAX: usize = 3;
+const FENCES_WITHIN: Duration = Duration::from_secs(60);
 /// How long leaving the group may take.
 const LEAVE: Duration = Duration::from_secs(5);
 const LEAVE_POLL: Duration = Duration::from_millis(50);
@@ -78,62 +81,112 @@ impl Source for KafkaSource {
         let (source, told, parts) = (self.name.clone(), Arc::clone(&intake), Arc::new(Parts::default()));
         let (shared, changed) = (Arc::clone(&parts), Arc::new(Notify::new()));
         let wake = Arc::clone(&changed);
+        let client = Arc::new(Client::default());
+        let its_client = Arc::clone(&client);
         let body = async move || {
-            let (consumer, name) = match self.member().await {
-                Ok(made) => made,
+            let name = match MemberOf::name(&self.node, &self.name, &*self.ledger).await {
+                Ok(name) => name,
                 Err(fault) => {
                     let _ = opened.send(Err(fault));
                     return Ok(());
                 }
             };
-            let _ = opened.send(Ok(Arc::clone(&consumer)));
-            let read = self.read(Arc::clone(&consumer), name, shared, wake, intake).await;
-            if read.is_err() {
-                // Nobody answers the group any more: it had better not wait for this member.
-                leave(&consumer);
-            }
-            read
+            let first = self.member(&name);
+            let _ = opened.send(first.as_ref().map(|_| ()).map_err(Fault::clone));
+            let Ok(first) = first else { return Ok(()) };
+            self.serve(first, &name, &its_client, &shared, &wake, &intake).await
         };
         let ended = feed::spawn(&source, told, body)?;
         let gone = || Fault::new(FaultKind::Panicked, format!("source {source}"), "the reading thread ended at once");
-        let consumer = outcome.recv().map_err(|_| gone())??;
-        let commits = spawn_commits(&source, consumer, Arc::clone(&parts))?;
+        outcome.recv().map_err(|_| gone())??;
+        let commits = spawn_commits(&source, client, Arc::clone(&parts))?;
         Ok(Arc::new(Control { parts, changed, ended, commits }))
     }
 }
 
+/// The client of the moment; a fenced one is replaced.
+#[derive(Default)]
+struct Client(Mutex<Option<Arc<Member>>>);
+
+impl Client {
+    fn set(&self, member: Option<Arc<Member>>) {
+        *self.0.lock().unwrap_or_else(|e| e.into_inner()) = member;
+    }
+    fn get(&self) -> Option<Arc<Member>> {
+        self.0.lock().unwrap_or_else(|e| e.into_inner()).clone()
+    }
+}
+
 impl KafkaSource {
-    async fn member(&self) -> Result<(Arc<Member>, String), Fault> {
-        let name = MemberOf::name(&self.node, &self.name, &*self.ledger).await?;
+    fn member(&self, name: &str) -> Result<Arc<Member>, Fault> {
         let ear = Ear::new(format!("source {}", self.name));
         let wake = Arc::clone(&ear.wake);
-        let made: Result<Member, _> = member_config(&self.settings, &name).create_with_context(ear);
+        let made: Result<Member, _> = member_config(&self.settings, name).create_with_context(ear);
         let mut consumer = made.map_err(|error| fault_of(&format!("source {}", self.name), &error))?;
         consumer.set_nonempty_callback(move || wake.notify_one());
-        Ok((Arc::new(consumer), name))
+        Ok(Arc::new(consumer))
+    }
+
+    /// Reads until stopped. A fenced client is followed by a fresh one: a commit that waited while the coordinator was away
+    /// is fenced by the broker as if it were a stranger's, and that is fatal to the client, not to us.
+    async fn serve(
+        &self,
+        first: Arc<Member>,
+        name: &str,
+        client: &Client,
+        parts: &Arc<Parts>,
+        changed: &Arc<Notify>,
+        intake: &Arc<dyn Intake>,
+    ) -> Result<(), Fault> {
+        let (mut consumer, mut fenced) = (first, Vec::new());
+        loop {
+            client.set(Some(Arc::clone(&consumer)));
+            let read = self.read(Arc::clone(&consumer), name, parts, changed, intake).await;
+            let (fault, again) = match read {
+                Ok(()) => return Ok(()),
+                Err(Ending::Fault(fault)) => (fault, false),
+                Err(Ending::Fatal(fault)) => {
+                    fenced.push(Instant::now());
+                    fenced.retain(|at| at.elapsed() < FENCES_WITHIN);
+                    let again = fenced.len() <= FENCES_MAX;
+                    (fault, again)
+                }
+            };
+            client.set(None);
+            // Nobody answers the group any more: it had better not wait for this member.
+            let_go(consumer);
+            if !again {
+                return Err(fault);
+            }
+            tracing::warn!(source = self.name, %fault, "client given up, another one joins the group");
+            let here: Vec<_> = parts.lock().parts.keys().copied().collect();
+            intake.revoked(here).await;
+            parts.lock().parts.clear();
+            consumer = self.member(name)?;
+        }
     }
 
     async fn read(
         &self,
         consumer: Arc<Member>,
-        name: String,
-        parts: Arc<Parts>,
-        changed: Arc<Notify>,
-        intake: Arc<dyn Intake>,
-    ) -> Result<(), Fault> {
+        name: &str,
+        parts: &Arc<Parts>,
+        changed: &Arc<Notify>,
+        intake: &Arc<dyn Intake>,
+    ) -> Result<(), Ending> {
         if self.alone {
-            company(&consumer, &self.settings, &name, &self.name, false).await?;
+            company(&consumer, &self.settings, name, &self.name, false).await?;
         }
         let lives = Lives { consumer: Arc::clone(&consumer), rows: Arc::clone(&self.rows), group: true };
         let poller = Poller {
             source: self.name.clone(),
-            name,
+            name: name.to_owned(),
             settings: self.settings.clone(),
             alone: self.alone,
             consumer,
-            parts,
-            changed,
-            intake,
+            parts: Arc::clone(parts),
+            changed: Arc::clone(changed),
+            intake: Arc::clone(intake),
             lives,
             handed: Handed::default(),
             answering: None,
@@ -143,6 +196,14 @@ impl KafkaSource {
             told: HashSet::new(),
         };
         poller.run().await
+    }
+}
+
+/// Closes a client beside everything else: one that was fenced may take its time.
+fn let_go(consumer: Arc<Member>) {
+    let spawned = std::thread::Builder::new().name("leave".to_owned()).spawn(move || leave(&consumer));
+    if let Err(error) = spawned {
+        tracing::warn!(%error, "no thread to leave a group on");
     }
 }
 
@@ -170,7 +231,7 @@ enum Ask {
 }
 
 /// Commits block until the coordinator has answered, so they have a thread of their own, which keeps their order.
-fn spawn_commits(source: &str, consumer: Arc<Member>, parts: Arc<Parts>) -> Result<mpsc::SyncSender<Ask>, Fault> {
+fn spawn_commits(source: &str, client: Arc<Client>, parts: Arc<Parts>) -> Result<mpsc::SyncSender<Ask>, Fault> {
     let (asks, asked) = mpsc::sync_channel(ASKS_MAX);
     let place = format!("source {source}");
     let run = move || {
@@ -178,10 +239,12 @@ fn spawn_commits(source: &str, consumer: Arc<Member>, parts: Arc<Parts>) -> Resu
             // Who asked may have passed its deadline.
             match ask {
                 Ask::Commit(positions, done) => {
-                    let _ = done.send(commit(&consumer, &parts, &positions, &place));
+                    let _ = done.send(commit(&client, &parts, &positions, &place));
                 }
                 Ask::Leave(done) => {
-                    leave(&consumer);
+                    if let Some(consumer) = client.get() {
+                        leave(&consumer);
+                    }
                     let _ = done.send(());
                 }
             }
@@ -193,7 +256,10 @@ fn spawn_commits(source: &str, consumer: Arc<Member>, parts: Arc<Parts>) -> Resu
     Ok(asks)
 }
 
-fn commit(consumer: &Member, parts: &Parts, positions: &[(Partition, NextOffset)], place: &str) -> Result<(), Fault> {
+fn commit(client: &Client, parts: &Parts, positions: &[(Partition, NextOffset)], place: &str) -> Result<(), Fault> {
+    let Some(consumer) = client.get().filter(|consumer| !consumer.assignment_lost()) else {
+        return Err(Fault::new(FaultKind::Unreachable, place, "the group has given this member up, it joins anew"));
+    };
     let mut list = TopicPartitionList::new();
     {
         let state = parts.lock();

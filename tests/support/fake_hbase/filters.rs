@@ -60,10 +60,11 @@ pub fn left(filter: &pb::Filter, cells: Vec<Cell>) -> Result<Vec<Cell>, Fail> {
     }
     let skip: SkipFilter = decode(&serialized(filter))?;
     let passes = passing(&skip.filter)?;
-    Ok(if cells.iter().all(|cell| passes(cell)) { cells } else { Vec::new() })
+    Ok(if cells.iter().all(passes) { cells } else { Vec::new() })
 }
 
 type Passes = Box<dyn Fn(&Cell) -> bool>;
+type Fits = Box<dyn Fn(&[u8]) -> bool>;
 
 fn passing(filter: &pb::Filter) -> Result<Passes, Fail> {
     let bytes = serialized(filter);
@@ -90,7 +91,7 @@ fn passing(filter: &pb::Filter) -> Result<Passes, Fail> {
     })
 }
 
-fn comparing(bytes: &Bytes) -> Result<Box<dyn Fn(&[u8]) -> bool>, Fail> {
+fn comparing(bytes: &Bytes) -> Result<Fits, Fail> {
     let unknown = |what: String| Fail::new("DoNotRetryIOException", format!("{what} is not known here"));
     let compare = decode::<Comparing>(bytes)?.compare;
     let wants = match compare.operator {

@@ -10,7 +10,12 @@ const FAMILY: &[u8] = b"cf";
 
 /// What a server makes of puts with VERSIONS 1: the highest timestamp shows, of equal ones the later write.
 #[derive(Default)]
-struct Server(BTreeMap<(Vec<u8>, Vec<u8>), (i64, Vec<u8>)>);
+struct Server(BTreeMap<Coordinates, Stored>);
+
+/// Family and qualifier.
+type Coordinates = (Vec<u8>, Vec<u8>);
+/// Timestamp and value.
+type Stored = (i64, Vec<u8>);
 
 impl Server {
     fn put(&mut self, family: &[u8], qualifier: &[u8], timestamp: i64, value: &[u8]) -> Result<(), CellError> {
@@ -32,7 +37,7 @@ impl Server {
 
     fn cells(&self) -> Vec<Cell> {
         let bytes = |b: &Vec<u8>| Bytes::copy_from_slice(b);
-        let cell = |((family, qualifier), (timestamp, value)): (&(Vec<u8>, Vec<u8>), &(i64, Vec<u8>))| Cell {
+        let cell = |((family, qualifier), (timestamp, value)): (&Coordinates, &Stored)| Cell {
             row: Bytes::from_static(b"r"),
             family: bytes(family),
             qualifier: bytes(qualifier),

@@ -1,0 +1,388 @@
+//! A log of partitions and its consumer group: who reads what, what is committed, and a source for each node.
+//!
+//! The coordinator moves partitions by asking the old reader first, or without asking when a session is lost; it refuses
+//! commits of a reader that was replaced, as a broker does.
+
+use super::hull::Hull;
+use super::sea::{Sea, Seen};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc, oneshot};
+use widerow::domain::epoch::Epochs;
+use widerow::domain::fault::{Fault, FaultKind};
+use widerow::domain::ids::{Generation, NextOffset, Partition};
+use widerow::domain::record::Record;
+use widerow::ports::Answer;
+use widerow::ports::source::{Assigned, Delivery, Intake, Source, SourceControl};
+
+/// How long a member that is asked to give partitions up may take before they are taken from it.
+const REVOKE_PATIENCE: Duration = Duration::from_secs(8);
+
+/// Orders a member may have waiting; a run gives far fewer.
+const ORDERS_MAX: usize = 10_000;
+
+/// What the coordinator tells a member.
+pub enum Order {
+    Assign(Partition, u64),
+    Revoke(Vec<Partition>, oneshot::Sender<()>),
+    /// Its session was lost: others read these already.
+    Lost(Vec<Partition>),
+}
+
+/// One partition of the log and of the group.
+#[derive(Default)]
+struct Place {
+    records: Vec<Record>,
+    committed: i64,
+    /// The present reader and the number of its assignment.
+    owner: Option<(usize, u64)>,
+    assignments: u64,
+}
+
+/// The log and the group.
+pub struct Group {
+    pub sea: Arc<Sea>,
+    places: Mutex<BTreeMap<Partition, Place>>,
+    members: Mutex<BTreeMap<usize, mpsc::Sender<Order>>>,
+    grown: Notify,
+    /// One deal at a time.
+    dealing: tokio::sync::Mutex<()>,
+}
+
+impl Group {
+    pub fn new(sea: Arc<Sea>, partitions: impl IntoIterator<Item = Partition>) -> Arc<Self> {
+        let places = partitions.into_iter().map(|p| (p, Place::default())).collect();
+        Arc::new(Self {
+            sea,
+            places: Mutex::new(places),
+            members: Mutex::default(),
+            grown: Notify::new(),
+            dealing: tokio::sync::Mutex::default(),
+        })
+    }
+
+    pub fn append(&self, record: Record) {
+        if let Some(place) = self.places.lock().unwrap().get_mut(&record.partition) {
+            place.records.push(record);
+        }
+        self.grown.notify_waiters();
+    }
+
+    /// Everything is committed to its end.
+    pub fn is_through(&self) -> bool {
+        self.places.lock().unwrap().values().all(|place| place.committed == place.records.len() as i64)
+    }
+
+    pub fn positions(&self) -> String {
+        let places = self.places.lock().unwrap();
+        let shown = |(p, place): (&Partition, &Place)| {
+            format!("{p}: {} of {} committed, read by {:?}", place.committed, place.records.len(), place.owner)
+        };
+        places.iter().map(shown).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Records below a commit that was just made, newest first.
+    pub fn below(&self, partition: Partition, next: NextOffset) -> Vec<Record> {
+        let places = self.places.lock().unwrap();
+        places.get(&partition).map_or(Vec::new(), |place| place.records[..(next.0 as usize).min(place.records.len())].to_vec())
+    }
+
+    fn join(self: &Arc<Self>, node: usize) -> mpsc::Receiver<Order> {
+        self.sea.tell(format_args!("n{node} joins"));
+        let (orders, inbox) = mpsc::channel(ORDERS_MAX);
+        self.members.lock().unwrap().insert(node, orders);
+        self.deal_after(Duration::from_millis(self.sea.below(500)), Vec::new());
+        inbox
+    }
+
+    pub fn leave(&self, node: usize) {
+        self.members.lock().unwrap().remove(&node);
+        for place in self.places.lock().unwrap().values_mut().filter(|place| place.owner.is_some_and(|(by, _)| by == node)) {
+            place.owner = None;
+        }
+    }
+
+    /// Deals after a pause; members whose session is over by then are out.
+    pub fn deal_after(self: &Arc<Self>, pause: Duration, lost: Vec<usize>) {
+        let group = Arc::clone(self);
+        actix_rt::spawn(async move {
+            tokio::time::sleep(pause).await;
+            group.deal(&lost).await;
+        });
+    }
+
+    /// A dead member's partitions go to others once its session is over.
+    pub fn expel_after(self: &Arc<Self>, pause: Duration, node: usize) {
+        let group = Arc::clone(self);
+        actix_rt::spawn(async move {
+            tokio::time::sleep(pause).await;
+            group.sea.saw(Seen::SessionLost);
+            group.leave(node);
+            group.deal(&[]).await;
+        });
+    }
+
+    /// Deals the partitions anew, as chance or need says. `lost`: members whose session is over.
+    pub async fn deal(&self, lost: &[usize]) {
+        let _turn = self.dealing.lock().await;
+        self.sea.tell(format_args!("deal without {lost:?}"));
+        let members: Vec<usize> = self.members.lock().unwrap().keys().copied().filter(|m| !lost.contains(m)).collect();
+        if members.is_empty() {
+            return;
+        }
+        let mut wanted = BTreeMap::new();
+        let mut leaving: BTreeMap<usize, Vec<Partition>> = BTreeMap::new();
+        for (partition, place) in &*self.places.lock().unwrap() {
+            let stays = place.owner.map(|(by, _)| by).filter(|by| members.contains(by) && self.sea.below(3) > 0);
+            let to = stays.unwrap_or_else(|| members[self.sea.below(members.len() as u64) as usize]);
+            wanted.insert(*partition, to);
+            if let Some((by, _)) = place.owner.filter(|(by, _)| *by != to) {
+                leaving.entry(by).or_default().push(*partition);
+            }
+        }
+        for (member, partitions) in leaving {
+            self.take_from(member, partitions, lost.contains(&member)).await;
+        }
+        for (partition, to) in wanted {
+            let mut places = self.places.lock().unwrap();
+            let Some(place) = places.get_mut(&partition).filter(|place| place.owner.is_none()) else { continue };
+            place.assignments += 1;
+            place.owner = Some((to, place.assignments));
+            self.sea.tell(format_args!("{partition} goes to n{to}"));
+            if let Some(member) = self.members.lock().unwrap().get(&to) {
+                let _ = member.try_send(Order::Assign(partition, place.assignments));
+            }
+        }
+    }
+
+    async fn take_from(&self, member: usize, partitions: Vec<Partition>, lost: bool) {
+        let orders = self.members.lock().unwrap().get(&member).cloned();
+        if lost {
+            self.sea.saw(Seen::SessionLost);
+            orders.inspect(|orders| drop(orders.try_send(Order::Lost(partitions.clone()))));
+        } else if let Some(orders) = orders {
+            self.sea.saw(Seen::Rebalanced);
+            let (done, answer) = oneshot::channel();
+            let _ = orders.try_send(Order::Revoke(partitions.clone(), done));
+            // A member that does not answer in time loses them all the same.
+            let _ = tokio::time::timeout(REVOKE_PATIENCE, answer).await;
+        }
+        let mut places = self.places.lock().unwrap();
+        for partition in &partitions {
+            if let Some(place) = places.get_mut(partition).filter(|p| p.owner.is_some_and(|(by, _)| by == member)) {
+                place.owner = None;
+            }
+        }
+    }
+
+    fn commit(&self, node: usize, assignment: u64, partition: Partition, next: NextOffset) -> Result<(), Fault> {
+        let mut places = self.places.lock().unwrap();
+        let Some(place) = places.get_mut(&partition) else { return Ok(()) };
+        if place.owner != Some((node, assignment)) {
+            self.sea.saw(Seen::CommitFenced);
+            return Err(Fault::new(FaultKind::Rejected, "group", "this member was replaced"));
+        }
+        if next.0 > place.records.len() as i64 {
+            self.sea.wrong(format!("I6: {partition} commits {} of {}", next.0, place.records.len()));
+        }
+        // Going back is what a lost queue asks for (J11); the broker allows it.
+        place.committed = next.0;
+        self.sea.tell(format_args!("n{node} commits {partition} {}", next.0));
+        Ok(())
+    }
+}
+
+/// One reading of one partition by one member.
+#[derive(Default)]
+struct Reading {
+    assignment: u64,
+    position: i64,
+    reading: Generation,
+    paused: bool,
+    gone: bool,
+}
+
+type Readings = Arc<Mutex<BTreeMap<Partition, Reading>>>;
+
+/// A node's source.
+pub struct SimSource {
+    pub group: Arc<Group>,
+    pub hull: Arc<Hull>,
+}
+
+struct Control {
+    group: Arc<Group>,
+    hull: Arc<Hull>,
+    readings: Readings,
+    woken: Arc<Notify>,
+}
+
+impl Source for SimSource {
+    fn name(&self) -> &str {
+        "shop"
+    }
+    fn start(self: Box<Self>, intake: Arc<dyn Intake>) -> Result<Arc<dyn SourceControl>, Fault> {
+        let Self { group, hull } = *self;
+        let (readings, woken) = (Readings::default(), Arc::new(Notify::new()));
+        let orders = group.join(hull.node);
+        let member = Member {
+            group: Arc::clone(&group),
+            hull: Arc::clone(&hull),
+            readings: Arc::clone(&readings),
+            woken: Arc::clone(&woken),
+            intake,
+        };
+        actix_rt::spawn(Arc::new(member).obey(orders));
+        Ok(Arc::new(Control { group, hull, readings, woken }))
+    }
+}
+
+struct Member {
+    group: Arc<Group>,
+    hull: Arc<Hull>,
+    readings: Readings,
+    woken: Arc<Notify>,
+    intake: Arc<dyn Intake>,
+}
+
+impl Member {
+    async fn obey(self: Arc<Self>, mut orders: mpsc::Receiver<Order>) {
+        while let Some(order) = orders.recv().await {
+            self.hull.alive().await;
+            match order {
+                Order::Assign(partition, assignment) => self.begin(partition, assignment).await,
+                Order::Revoke(partitions, done) => {
+                    self.intake.revoked(partitions.clone()).await;
+                    self.hull.alive().await;
+                    self.forget(&partitions);
+                    let _ = done.send(());
+                }
+                Order::Lost(partitions) => {
+                    self.forget(&partitions);
+                    self.intake.revoked(partitions).await;
+                }
+            }
+        }
+    }
+
+    fn forget(&self, partitions: &[Partition]) {
+        let mut readings = self.readings.lock().unwrap();
+        for partition in partitions {
+            if let Some(reading) = readings.get_mut(partition) {
+                reading.gone = true;
+            }
+        }
+        self.woken.notify_waiters();
+    }
+
+    async fn begin(self: &Arc<Self>, partition: Partition, assignment: u64) {
+        let start = {
+            let places = self.group.places.lock().unwrap();
+            let place = &places[&partition];
+            if place.owner != Some((self.hull.node, assignment)) {
+                return;
+            }
+            place.committed
+        };
+        let partitions = self.group.places.lock().unwrap().keys().filter(|p| p.topic == partition.topic).count() as u32;
+        let reading = Reading { assignment, position: start, ..Reading::default() };
+        self.readings.lock().unwrap().insert(partition, reading);
+        let assigned = Assigned { partition, start: NextOffset(start), partitions, epochs: Epochs::default() };
+        self.intake.assigned("shop", vec![assigned]).await;
+        actix_rt::spawn(Arc::clone(self).read(partition, assignment));
+    }
+
+    /// Reads one assignment of a partition to its end.
+    async fn read(self: Arc<Self>, partition: Partition, assignment: u64) {
+        let sea = &self.group.sea;
+        loop {
+            self.hull.alive().await;
+            let mut grown = std::pin::pin!(self.group.grown.notified());
+            let mut woken = std::pin::pin!(self.woken.notified());
+            grown.as_mut().enable();
+            woken.as_mut().enable();
+            let next = {
+                let mut readings = self.readings.lock().unwrap();
+                let Some(reading) = readings.get_mut(&partition).filter(|r| r.assignment == assignment && !r.gone) else {
+                    return;
+                };
+                if !sea.is_calm() && reading.position > 0 && sea.chance(20) {
+                    reading.position -= 1 + sea.below(reading.position.min(4) as u64) as i64;
+                    reading.position = reading.position.max(0);
+                    sea.saw(Seen::DeliveredAgain);
+                }
+                let places = self.group.places.lock().unwrap();
+                let records = &places[&partition].records;
+                let from = reading.position as usize;
+                let count = (1 + sea.below(6) as usize).min(records.len().saturating_sub(from));
+                (count > 0 && !reading.paused).then(|| {
+                    reading.position += count as i64;
+                    (records[from..from + count].to_vec(), reading.reading, records.len() as i64)
+                })
+            };
+            let Some((records, reading, end)) = next else {
+                tokio::select! {
+                    biased;
+                    () = grown => {}
+                    () = woken => {}
+                }
+                continue;
+            };
+            tokio::time::sleep(Duration::from_millis(sea.below(8))).await;
+            self.hull.alive().await;
+            let delivery = Delivery { partition, reading, records, high_watermark: Some(end) };
+            self.intake.deliver(delivery).await;
+        }
+    }
+}
+
+impl SourceControl for Control {
+    fn commit(&self, positions: Vec<(Partition, NextOffset)>) -> Answer<'_, Result<(), Fault>> {
+        Box::pin(async move {
+            // Whose word it is, is settled when it is given, however long it travels.
+            let asked = |p: &Partition| self.readings.lock().unwrap().get(p).map_or(0, |r| r.assignment);
+            let positions: Vec<_> = positions.into_iter().map(|(p, next)| (p, next, asked(&p))).collect();
+            tokio::time::sleep(Duration::from_millis(self.group.sea.below(10))).await;
+            self.hull.alive().await;
+            let mut refused = Ok(());
+            for (partition, next, assignment) in positions {
+                let kept = self.group.commit(self.hull.node, assignment, partition, next);
+                if kept.is_ok() {
+                    super::checks::committed(&self.group, partition, next).await;
+                }
+                refused = refused.and(kept);
+            }
+            refused
+        })
+    }
+    fn rewind(&self, partition: Partition, to: NextOffset) -> Generation {
+        self.group.sea.saw(Seen::Rewound);
+        let mut readings = self.readings.lock().unwrap();
+        let Some(reading) = readings.get_mut(&partition) else { return Generation(0) };
+        reading.position = to.0;
+        reading.reading = reading.reading.next();
+        self.woken.notify_waiters();
+        reading.reading
+    }
+    fn pause(&self, partition: Partition) {
+        if let Some(reading) = self.readings.lock().unwrap().get_mut(&partition) {
+            reading.paused = true;
+        }
+    }
+    fn resume(&self, partition: Partition) {
+        if let Some(reading) = self.readings.lock().unwrap().get_mut(&partition) {
+            reading.paused = false;
+        }
+        self.woken.notify_waiters();
+    }
+    fn stop(&self) -> Answer<'_, ()> {
+        Box::pin(async move {
+            for reading in self.readings.lock().unwrap().values_mut() {
+                reading.gone = true;
+            }
+            self.woken.notify_waiters();
+            self.group.leave(self.hull.node);
+        })
+    }
+}

@@ -1,0 +1,308 @@
+//! One run from one seed: nodes come and go over a log that grows, faults stop, everything must come right.
+
+use super::group::{Group, SimSource};
+use super::hull::{Hull, HullLedger, HullQueue, HullRows, HullSink};
+use super::sea::{Rates, Sea, Seen, begin_time, clock, jump};
+use crate::world::{Dice, SHOP, Shop, load};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use widerow::domain::ids::{Name, Partition, RecordOffset};
+use widerow::domain::record::Record;
+use widerow::ports::Doors;
+use widerow::ports::queue::JobQueue;
+use widerow::ports::sink::Sink;
+use widerow::supervisor::{Engine, Parts, SourcePart, Threads};
+
+/// Silence after which the group gives a member's partitions away.
+const SESSION: Duration = Duration::from_secs(6);
+/// I10: how long nodes may take to come to rest once faults have stopped.
+const REST_PATIENCE: Duration = Duration::from_secs(1800);
+/// At rest for so long means at rest: a lost queue is noticed within seconds, and a call may stall for twenty.
+const REST: Duration = Duration::from_secs(60);
+
+/// What a run came to.
+pub struct Outcome {
+    pub digest: u64,
+    pub seen: BTreeMap<Seen, u64>,
+    /// The end of what happened.
+    pub story: String,
+    /// The first thing that was wrong.
+    pub wrong: Option<String>,
+}
+
+/// The shape of a run, drawn from its seed.
+struct Plan {
+    nodes: usize,
+    threads: usize,
+    events: u64,
+    orders: u64,
+    partitions: i64,
+    rates: Rates,
+    in_flight: usize,
+    skip_equal: bool,
+    /// So often the queue is lost.
+    queue_losses: u64,
+}
+
+impl Plan {
+    fn draw(dice: &mut Dice) -> Self {
+        let mut one_of = |list: &[u64]| list[dice.below(list.len() as u64) as usize];
+        let rates = Rates {
+            fail: one_of(&[0, 5, 50]),
+            lose_reply: one_of(&[0, 5, 50]),
+            crash: one_of(&[0, 0, 1, 4]),
+            stall: one_of(&[0, 0, 3]),
+            panic: one_of(&[0, 0, 2]),
+        };
+        Self {
+            nodes: one_of(&[1, 2, 2, 3]) as usize,
+            threads: one_of(&[1, 2]) as usize,
+            events: one_of(&[15, 60, 150]),
+            orders: one_of(&[1, 3, 8]),
+            partitions: one_of(&[1, 2, 3]) as i64,
+            rates,
+            in_flight: one_of(&[1, 4, 4096]) as usize,
+            skip_equal: one_of(&[0, 1]) == 1,
+            queue_losses: one_of(&[0, 0, 1, 2]),
+        }
+    }
+}
+
+/// A running node.
+struct Node {
+    hull: Arc<Hull>,
+    engine: Engine,
+    frozen: bool,
+}
+
+struct Harness {
+    sea: Arc<Sea>,
+    group: Arc<Group>,
+    nodes: BTreeMap<usize, Node>,
+    next: usize,
+    threads: usize,
+    died: mpsc::Sender<usize>,
+}
+
+impl Harness {
+    fn start(&mut self) {
+        let id = self.next;
+        self.next += 1;
+        let hull = Hull::new(Arc::clone(&self.sea), id, self.died.clone());
+        self.sea.tell(format_args!("n{id} starts"));
+        let sink: Arc<dyn Sink> = Arc::new(HullSink(Arc::clone(&hull)));
+        let doors = Doors {
+            rows: Arc::new(HullRows(Arc::clone(&hull))),
+            queue: Arc::new(HullQueue(Arc::clone(&hull))),
+            ledger: Arc::new(HullLedger(Arc::clone(&hull))),
+            sinks: self.sea.settings.lines.iter().map(|line| (line.line.name, Arc::clone(&sink))).collect(),
+        };
+        let source = SimSource { group: Arc::clone(&self.group), hull: Arc::clone(&hull) };
+        let source = SourcePart { settings: self.sea.settings.sources[0].clone(), source: Box::new(source) };
+        let parts = Parts { doors, sources: vec![source] };
+        let settings = Arc::new(self.sea.settings.clone());
+        let engine = Engine::start_on(Threads::here(self.threads), settings, parts, Arc::default(), clock);
+        self.nodes.insert(id, Node { hull, engine, frozen: false });
+    }
+
+    /// A dead node's partitions go to others once its session is over.
+    fn bury(&mut self, node: usize) {
+        if self.nodes.remove(&node).is_some() {
+            self.group.expel_after(SESSION, node);
+        }
+    }
+
+    fn any(&self) -> Option<usize> {
+        let living: Vec<usize> = self.nodes.keys().copied().collect();
+        (!living.is_empty()).then(|| living[self.sea.below(living.len() as u64) as usize])
+    }
+
+    /// One thing goes wrong, or is done by a person.
+    fn mischief(&mut self, queue_losses: &mut u64) {
+        let Some(node) = self.any() else { return };
+        match self.sea.below(12) {
+            0 => self.nodes[&node].hull.crash("by kill"),
+            1 if !self.nodes[&node].frozen => {
+                let hull = Arc::clone(&self.nodes[&node].hull);
+                hull.freeze(true);
+                self.nodes.get_mut(&node).unwrap().frozen = true;
+                self.group.deal_after(SESSION, vec![node]);
+                let group = Arc::clone(&self.group);
+                let thaws = Duration::from_millis(1_000 + self.sea.below(30_000));
+                actix_rt::spawn(async move {
+                    tokio::time::sleep(thaws).await;
+                    hull.freeze(false);
+                    group.deal_after(Duration::ZERO, Vec::new());
+                });
+            }
+            2 | 3 => self.group.deal_after(Duration::ZERO, Vec::new()),
+            4 if *queue_losses > 0 => {
+                *queue_losses -= 1;
+                self.sea.lose_queue();
+            }
+            5 => {
+                self.sea.saw(Seen::ClockJumped);
+                let ms = 1 + self.sea.below(90_000) as i64;
+                self.sea.tell(format_args!("clock jumps {ms}"));
+                jump(ms);
+            }
+            6 if self.nodes.len() > 1 && !self.nodes[&node].frozen => {
+                self.sea.saw(Seen::RolledOver);
+                self.sea.tell(format_args!("n{node} is drained"));
+                let gone = self.nodes.remove(&node).unwrap();
+                let group = Arc::clone(&self.group);
+                actix_rt::spawn(async move {
+                    gone.engine.drain().await;
+                    gone.hull.crash("after its drain");
+                    group.leave(node);
+                    group.deal(&[]).await;
+                });
+                self.start();
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Names have numbers in the order they were first met, and rows find their thread by them: every process meets them in
+/// one order, so that a seed plays the same alone and among others.
+fn meet_names() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        load(SHOP, std::path::Path::new("/nowhere"));
+        let topics = ["shop.trade.orders", "shop.trade.order_item"];
+        for name in topics.into_iter().chain(["id", "order_no", "status", "note", "qty"]) {
+            Name::of(name);
+        }
+    });
+}
+
+/// Runs a seed on a system of its own, on this thread.
+pub fn run(seed: u64) -> Outcome {
+    meet_names();
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    actix_rt::System::with_tokio_rt(runtime).block_on(async move {
+        begin_time();
+        let mut dice = Dice::silent(seed);
+        let plan = Plan::draw(&mut dice);
+        simulate(plan, dice).await
+    })
+}
+
+async fn simulate(plan: Plan, mut dice: Dice) -> Outcome {
+    let mut shop = Shop::new(plan.partitions);
+    for _ in 0..plan.events {
+        shop.trade(&mut dice, plan.orders);
+    }
+    let nowhere = std::path::Path::new("/nowhere");
+    let mut settings = load(SHOP, nowhere);
+    settings.sources[0].in_flight = plan.in_flight;
+    settings.node.entities_max = 1 + dice.below(6) as usize;
+    settings.lines[0].line.skip_equal = plan.skip_equal;
+    let sea = Sea::new(settings, plan.rates.clone(), dice);
+    let records: Vec<Record> = shop.lines.iter().map(|line| record(line)).collect();
+    let group = Group::new(Arc::clone(&sea), records.iter().map(|r| r.partition).collect::<BTreeSet<_>>());
+    let (died, mut deaths) = mpsc::channel(1_000);
+    let mut harness = Harness {
+        sea: Arc::clone(&sea),
+        group: Arc::clone(&group),
+        nodes: BTreeMap::new(),
+        next: 0,
+        threads: plan.threads,
+        died,
+    };
+    (0..plan.nodes).for_each(|_| harness.start());
+    let mut queue_losses = plan.queue_losses;
+    for record in records {
+        group.append(record);
+        tokio::time::sleep(Duration::from_millis(sea.below(120))).await;
+        while let Ok(node) = deaths.try_recv() {
+            harness.bury(node);
+        }
+        if sea.chance(60) {
+            harness.mischief(&mut queue_losses);
+        }
+        if harness.nodes.len() < plan.nodes && sea.chance(150) {
+            harness.start();
+        }
+    }
+    // What was due goes wrong late, while the rest is on its way.
+    for _ in 0..4 {
+        tokio::time::sleep(Duration::from_millis(sea.below(8_000))).await;
+        harness.mischief(&mut queue_losses);
+    }
+    sea.tell(format_args!("calm"));
+    sea.calm.store(true, Ordering::Relaxed);
+    harness.nodes.values().for_each(|node| node.hull.freeze(false));
+    group.deal_after(Duration::ZERO, Vec::new());
+    let rested = rest(&mut harness, &mut deaths).await;
+    if !rested {
+        let mut pictures = String::new();
+        for (id, node) in &harness.nodes {
+            pictures += &format!("n{id}: {:#?}\n", node.engine.look().await);
+        }
+        let counts = sea.queue.counts(sea.line()).await;
+        sea.wrong(format!("I10: no rest.\n{}\n{counts:?}\n{pictures}", group.positions()));
+    }
+    compare(&sea, &shop).await;
+    Outcome { digest: sea.digest(), seen: sea.counts(), story: sea.story(), wrong: sea.what_is_wrong() }
+}
+
+/// I10: waits until everything is read, committed and delivered, and stays so.
+async fn rest(harness: &mut Harness, deaths: &mut mpsc::Receiver<usize>) -> bool {
+    let begun = tokio::time::Instant::now();
+    let mut at_rest: Option<tokio::time::Instant> = None;
+    while begun.elapsed() < REST_PATIENCE {
+        while let Ok(node) = deaths.try_recv() {
+            harness.bury(node);
+        }
+        if harness.nodes.is_empty() {
+            harness.start();
+        }
+        let counts = harness.sea.queue.counts(harness.sea.line()).await.unwrap_or_default();
+        let idle = counts.iter().all(|c| c.waiting + c.retry + c.active + c.parked + c.spilled + c.buried == 0);
+        if harness.group.is_through() && idle {
+            if at_rest.get_or_insert_with(tokio::time::Instant::now).elapsed() > REST {
+                return true;
+            }
+        } else {
+            at_rest = None;
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    false
+}
+
+/// I5: the documents are what the shop's own tables say.
+async fn compare(sea: &Sea, shop: &Shop) {
+    let held = sea.documents.list(None, usize::MAX).await.unwrap_or_default();
+    let held: BTreeMap<String, Value> = held
+        .into_iter()
+        .map(|held| (held.id, serde_json::from_slice(held.document.as_deref().unwrap_or_default()).unwrap_or_default()))
+        .collect();
+    let wanted = shop.documents();
+    let ids: BTreeSet<_> = held.keys().chain(wanted.keys()).collect();
+    let differ: Vec<_> = ids.into_iter().filter(|id| held.get(*id) != wanted.get(*id)).collect();
+    for id in &differ {
+        sea.wrong(format!("I5: {id} is {:?}, should be {:?} ({} differ)", held.get(*id), wanted.get(*id), differ.len()));
+    }
+}
+
+fn record(line: &str) -> Record {
+    let line: Value = serde_json::from_str(line).unwrap();
+    let offset = line["offset"].as_i64().unwrap();
+    let topic = Name::of(line["topic"].as_str().unwrap());
+    Record {
+        partition: Partition { topic, number: line["partition"].as_i64().unwrap() as i32 },
+        position: RecordOffset(offset),
+        offset,
+        timestamp: None,
+        key: None,
+        value: Some(line["value"].as_str().unwrap().to_owned().into()),
+        headers: Vec::new(),
+    }
+}
