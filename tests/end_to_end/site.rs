@@ -10,16 +10,18 @@ use crate::truth::{self, Documents};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Five tables of four partitions each.
-const PARTITIONS: usize = 20;
+const TABLES: [&str; 5] = ["orders", "order_item", "payment", "refund", "product"];
+/// Of each table's topic.
+const PARTITIONS: i32 = 4;
 const LOOK: Duration = Duration::from_millis(300);
 /// Whatever is waited for comes well within this; only a defect makes a test wait so long.
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -163,17 +165,15 @@ impl Site {
 
     /// What still moves; nothing when the chain is quiet.
     fn unrest(&self) -> Option<String> {
-        let mut seen = BTreeSet::new();
         let mut text = String::new();
+        let mut committed = BTreeMap::new();
         for node in &self.nodes {
             let Some(partitions) = node.ask("/api/v1/partitions") else {
                 return Some(format!("{} does not answer", node.name));
             };
             for p in partitions["partitions"].as_array().into_iter().flatten() {
-                seen.insert(format!("{}/{}", p["topic"], p["partition"]));
-                if p["lag"] != json!(0) || p["committed"] != p["position"] || p["open_tickets"] != json!(0) {
-                    let _ = writeln!(text, "{}: {p}", node.name);
-                }
+                let place = format!("{}/{}", p["topic"].as_str().unwrap_or_default(), p["partition"]);
+                committed.insert(place, p["committed"].as_str().and_then(|offset| offset.parse().ok()).unwrap_or(-1));
             }
             let Some(lanes) = node.ask("/api/v1/lanes") else { return Some(format!("{}: no lanes", node.name)) };
             for lane in lanes["lanes"].as_array().into_iter().flatten() {
@@ -182,10 +182,25 @@ impl Site {
                 }
             }
         }
-        if seen.len() < PARTITIONS {
-            let _ = writeln!(text, "{} of {PARTITIONS} partitions are owned", seen.len());
+        // The broker itself is asked where its logs end.
+        for (place, end) in self.log_ends() {
+            if committed.get(&place) != Some(&end) {
+                let _ = writeln!(text, "{place} ends at {end}, committed: {:?}", committed.get(&place));
+            }
         }
         (!text.is_empty()).then_some(text)
+    }
+
+    /// Where each partition's log ends; -1 where the broker does not say.
+    fn log_ends(&self) -> BTreeMap<String, i64> {
+        let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", self.kafka.address()).create().unwrap();
+        let places =
+            TABLES.iter().flat_map(|table| (0..PARTITIONS).map(move |partition| (format!("shop.shop.{table}"), partition)));
+        let end = |(topic, partition): (String, i32)| {
+            let ends = consumer.fetch_watermarks(&topic, partition, Duration::from_secs(10));
+            (format!("{topic}/{partition}"), ends.map_or(-1, |(_, end)| end))
+        };
+        places.map(end).collect()
     }
 
     fn differences(&mut self, truth: &truth::Truth) -> Vec<Difference> {
