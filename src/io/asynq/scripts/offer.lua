@@ -32,29 +32,56 @@ local function is_full(lane)
     if room[lane] <= 0 then full[lane] = true end
     return full[lane]
 end
-local now_load = '0,' .. whole(now) .. ','
-local function create(lane, base, slot, gen, load, body)
-    local id = base .. '~' .. slot
+local now_text = whole(now)
+local now_load = '0,' .. now_text .. ','
+local function put(lane, id, first, body)
     local msg = head .. body .. '\26' .. string.char(#id) .. id .. ARGV[6 + lane]
-    if redis.call('HSET', P[lane] .. 't:' .. id, 'msg', msg, 'state', 'pending', 'pending_since', now_ns) < 3 then
+    if call('HSET', T[lane] .. id, 'msg', msg, 'state', 'pending', 'pending_since', now_ns) < 3 then
         -- A task of this id that our book did not know: it leaves every place it may be in.
         for _, list in ipairs({ 'pending', 'active' }) do redis.call('LREM', P[lane] .. list, 0, id) end
         for _, set in ipairs({ 'lease', 'scheduled', 'retry', 'archived', 'completed' }) do redis.call('ZREM', P[lane] .. set, id) end
     end
     local births, pushes = births[lane], pushes[lane]
     pushes[#pushes + 1] = id
-    births[#births + 1] = string.match(load, '^%d+,(%d+)')
+    births[#births + 1] = first
     births[#births + 1] = id
     room[lane] = (room[lane] or 0) - 1
+end
+local function create(lane, base, slot, gen, load, body)
+    put(lane, id_of(base, slot), match(load, '^%d+,(%d+)'), body)
     return half(lane, slot, 'p', gen, load)
 end
 
-for n, base in ipairs(bases) do
-    local at = begin + (n - 1) * 3
-    local body, spec = ARGV[at + 1], ARGV[at + 2]
-    local lane, gen, load = string.byte(spec, 1) - 64, '', nil
-    if string.byte(spec, 2) == 44 then
-        load = now_load .. string.sub(spec, 3)
+-- The two ways nearly all offers go; they do what the general one below does, with fewer texts made on the way.
+local fresh = {}
+for lane = 1, #lanes do fresh[lane] = lanes[lane] .. ',0,p,|' .. now_load end
+-- No record: a job of slot 0. `spec` as in ARGV.
+local function quick_create(base, body, spec, lane)
+    put(lane, base .. '~0', now_text, body)
+    recs[base] = fresh[lane] .. text_sub(spec, 3) .. '/'
+    dirty[base] = true
+    return 1
+end
+-- It waits in this lane or a higher one, nothing of its key runs, and the offer brings no new types. Nil: not so.
+local function quick_coalesce(base, rec, spec, lane)
+    local name, slot, rest, oldest, newest, flags, types = match(rec, '^([^,]*),(%d)(,[^|]*|%d+,%d+,)(%-?%d*),(%-?%d*),(%d+),([^/]*)/$')
+    local w_lane = lane_of[name]
+    if not w_lane or lane < w_lane then return nil end
+    local o2, n2, f2, t2 = match(spec, '^.,(%-?%d*),(%-?%d*),(%d+),(.*)$')
+    if t2 ~= types and t2 ~= '' or not UNSTARTED[call('HGET', T[w_lane] .. base .. '~' .. slot, 'state')] then return nil end
+    if o2 == oldest and n2 == newest and f2 == flags then return 2 end
+    if o2 ~= oldest and o2 ~= '' and (oldest == '' or tonumber(o2) < tonumber(oldest)) then oldest = o2 end
+    if n2 ~= newest and n2 ~= '' and (newest == '' or tonumber(n2) > tonumber(newest)) then newest = n2 end
+    if f2 ~= flags then flags = bit.bor(flags, f2) end
+    recs[base] = name .. ',' .. slot .. rest .. oldest .. ',' .. newest .. ',' .. flags .. ',' .. types .. '/'
+    dirty[base] = true
+    return 2
+end
+
+local function offer(base, body, spec, lane)
+    local gen, load = '', nil
+    if byte(spec, 2) == 44 then
+        load = now_load .. text_sub(spec, 3)
     else
         gen, load = string.match(spec, '^.([^|]*)|(.*)$')
     end
@@ -129,7 +156,21 @@ for n, base in ipairs(bases) do
             answer = 1
         end
     end
-    out[n] = answer
+    return answer
+end
+
+for n, base in ipairs(bases) do
+    local at = begin + (n - 1) * 3
+    local body, spec = ARGV[at + 1], ARGV[at + 2]
+    local lane, rec, answer = byte(spec, 1) - 64, recs[base], nil
+    if byte(spec, 2) == 44 then
+        if rec then
+            answer = quick_coalesce(base, rec, spec, lane)
+        elseif mode ~= 'c' and not is_full(lane) then
+            answer = quick_create(base, body, spec, lane)
+        end
+    end
+    out[n] = answer or offer(base, body, spec, lane)
 end
 flush()
 save_recs()
