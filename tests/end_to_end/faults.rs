@@ -25,6 +25,8 @@ pub enum Harm {
     Kill,
     /// SIGSTOP, and SIGCONT.
     Freeze,
+    /// SIGSTOP for longer than its leases last, SIGCONT, and a restart: HBase ends itself when its session is over.
+    Outlast,
     /// Its connections are ended; it lives on.
     Cut,
 }
@@ -43,7 +45,7 @@ const fn fault(name: &'static str, lasts: u64, harms: &'static [(Part, Harm)]) -
     Fault { name, harms, load: 3, lasts: Duration::from_secs(lasts) }
 }
 
-use Harm::{Cut, Freeze, Kill};
+use Harm::{Cut, Freeze, Kill, Outlast};
 use Part::{Debezium, First, Hbase, Kafka, Redis, Search, Second};
 
 pub const FAULTS: &[Fault] = &[
@@ -54,7 +56,8 @@ pub const FAULTS: &[Fault] = &[
     fault("kafka-killed", 3, &[(Kafka, Kill)]),
     fault("kafka-frozen", 10, &[(Kafka, Freeze)]),
     fault("hbase-killed", 3, &[(Hbase, Kill)]),
-    fault("hbase-frozen", 10, &[(Hbase, Freeze)]),
+    fault("hbase-frozen", 0, &[(Hbase, Freeze)]),
+    fault("hbase-outlasted", 12, &[(Hbase, Outlast)]),
     fault("redis-killed", 3, &[(Redis, Kill)]),
     fault("redis-frozen", 10, &[(Redis, Freeze)]),
     fault("redis-cut", 0, &[(Redis, Cut)]),
@@ -125,24 +128,29 @@ impl Site {
     fn strike(&mut self, part: Part, harm: Harm) {
         match (part, harm) {
             (First | Second, Kill | Cut) => self.nodes[place(part)].kill(),
-            (First | Second, Freeze) => self.nodes[place(part)].signal("STOP"),
+            (First | Second, Freeze | Outlast) => self.nodes[place(part)].signal("STOP"),
             (Debezium, Cut) => self.sql(
                 "begin not atomic declare reader bigint default (select max(id) from information_schema.processlist \
                  where command like 'Binlog Dump%'); execute immediate concat('kill ', reader); end;",
             ),
             (_, Cut) => self.cut_redis(),
             (_, Kill) => self.server(part).kill(),
-            (_, Freeze) => self.server(part).freeze(),
+            (_, Freeze | Outlast) => self.server(part).freeze(),
         }
     }
 
     fn mend(&mut self, part: Part, harm: Harm) {
         match (part, harm) {
             (First | Second, Kill) => self.nodes[place(part)].start(),
-            (First | Second, Freeze) => self.nodes[place(part)].signal("CONT"),
+            (First | Second, Freeze | Outlast) => self.nodes[place(part)].signal("CONT"),
             (_, Cut) => {}
             (_, Kill) => self.server(part).start_again(),
             (_, Freeze) => self.server(part).thaw(),
+            (_, Outlast) => {
+                self.server(part).thaw();
+                self.server(part).kill();
+                self.server(part).start_again();
+            }
         }
     }
 
