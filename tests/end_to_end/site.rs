@@ -287,6 +287,16 @@ impl Site {
         assert!(ended > 1, "nobody was connected to Redis");
     }
 
+    /// Ends the connection over which Debezium reads the binary log.
+    pub fn cut_reader(&self) {
+        let find = "select id from information_schema.processlist where command like 'Binlog Dump%'";
+        let readers = self.database.script("sql", &["-e", find]);
+        assert!(!readers.trim().is_empty(), "nobody reads the binary log");
+        for reader in readers.lines() {
+            self.sql(&format!("kill {reader}"));
+        }
+    }
+
     /// Looks at every version in Redis while others write: none may have fallen.
     pub fn watch_versions(&mut self) {
         let _ = self.cached("order:");
