@@ -3,9 +3,8 @@
 //! Every fault strikes under load and is held for a while under load; the recovery time counts from the mending to the
 //! moment at which an order written then stands in both sinks.
 
-use crate::site::{Site, say};
+use crate::site::{Site, pause, say};
 use crate::vitals;
-use std::thread;
 use std::time::{Duration, Instant};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +24,8 @@ pub enum Harm {
     Kill,
     /// SIGSTOP, and SIGCONT.
     Freeze,
+    /// SIGSTOP for longer than its leases last, SIGCONT, and a restart: HBase ends itself when its session is over.
+    Outlast,
     /// Its connections are ended; it lives on.
     Cut,
 }
@@ -43,7 +44,7 @@ const fn fault(name: &'static str, lasts: u64, harms: &'static [(Part, Harm)]) -
     Fault { name, harms, load: 3, lasts: Duration::from_secs(lasts) }
 }
 
-use Harm::{Cut, Freeze, Kill};
+use Harm::{Cut, Freeze, Kill, Outlast};
 use Part::{Debezium, First, Hbase, Kafka, Redis, Search, Second};
 
 pub const FAULTS: &[Fault] = &[
@@ -54,7 +55,8 @@ pub const FAULTS: &[Fault] = &[
     fault("kafka-killed", 3, &[(Kafka, Kill)]),
     fault("kafka-frozen", 10, &[(Kafka, Freeze)]),
     fault("hbase-killed", 3, &[(Hbase, Kill)]),
-    fault("hbase-frozen", 10, &[(Hbase, Freeze)]),
+    fault("hbase-frozen", 0, &[(Hbase, Freeze)]),
+    fault("hbase-outlasted", 12, &[(Hbase, Outlast)]),
     fault("redis-killed", 3, &[(Redis, Kill)]),
     fault("redis-frozen", 10, &[(Redis, Freeze)]),
     fault("redis-cut", 0, &[(Redis, Cut)]),
@@ -89,7 +91,7 @@ impl Site {
             self.watch_versions_unless(fault);
         }
         // The fault's own length; nothing waits for it.
-        thread::sleep(fault.lasts.saturating_sub(struck.elapsed()));
+        pause(fault.lasts.saturating_sub(struck.elapsed()));
         for (part, harm) in fault.harms.iter().rev() {
             self.mend(*part, *harm);
         }
@@ -125,24 +127,31 @@ impl Site {
     fn strike(&mut self, part: Part, harm: Harm) {
         match (part, harm) {
             (First | Second, Kill | Cut) => self.nodes[place(part)].kill(),
-            (First | Second, Freeze) => self.nodes[place(part)].signal("STOP"),
-            (Debezium, Cut) => self.sql(
-                "begin not atomic declare reader bigint default (select max(id) from information_schema.processlist \
-                 where command like 'Binlog Dump%'); execute immediate concat('kill ', reader); end;",
-            ),
+            (First | Second, Freeze | Outlast) => self.nodes[place(part)].signal("STOP"),
+            (Debezium, Cut) => self.cut_reader(),
             (_, Cut) => self.cut_redis(),
             (_, Kill) => self.server(part).kill(),
-            (_, Freeze) => self.server(part).freeze(),
+            (_, Freeze | Outlast) => self.server(part).freeze(),
         }
     }
 
     fn mend(&mut self, part: Part, harm: Harm) {
         match (part, harm) {
             (First | Second, Kill) => self.nodes[place(part)].start(),
-            (First | Second, Freeze) => self.nodes[place(part)].signal("CONT"),
+            (First | Second, Freeze | Outlast) => self.nodes[place(part)].signal("CONT"),
+            // Debezium 3.5 does not come back from an ended connection to MariaDB, and says that it runs.
+            (Debezium, Cut) => {
+                self.debezium.kill();
+                self.debezium.start_again();
+            }
             (_, Cut) => {}
             (_, Kill) => self.server(part).start_again(),
             (_, Freeze) => self.server(part).thaw(),
+            (_, Outlast) => {
+                self.server(part).thaw();
+                self.server(part).kill();
+                self.server(part).start_again();
+            }
         }
     }
 

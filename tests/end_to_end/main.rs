@@ -3,8 +3,8 @@
 //! MariaDB; Debezium, Kafka, two nodes of the real binary on HBase and asynq's queues carry them; parts are killed, frozen
 //! and cut off under load; the documents are held against plain SQL.
 //!
-//! A run takes a fresh sample of the faults and prints its seed. WIDEROW_SEED repeats one; WIDEROW_CHAOS names a fault, or
-//! `all`; WIDEROW_SOAK_MINUTES lengthens the stretch over which memory and open files must stay flat.
+//! A run takes a fresh sample of the faults and prints its seed. WIDEROW_SEED repeats one; WIDEROW_CHAOS names faults,
+//! or is `all`; WIDEROW_SOAK_MINUTES lengthens the stretch over which memory and open files must stay flat.
 //!
 //! Not part of the `stack` binary: recovery times mean nothing beside other tests.
 
@@ -46,12 +46,13 @@ fn chosen(seed: u64) -> Vec<&'static Fault> {
     match variable("WIDEROW_CHAOS").as_deref() {
         None => vec![&FAULTS[seed as usize % FAULTS.len()]],
         Some("all") => FAULTS.iter().collect(),
-        Some(name) => {
-            let names: Vec<_> = FAULTS.iter().map(|fault| fault.name).collect();
-            let fault = FAULTS.iter().find(|fault| fault.name == name);
-            vec![fault.unwrap_or_else(|| panic!("no fault is called {name}; allowed: all, {}", names.join(", ")))]
-        }
+        Some(names) => names.split(',').map(named).collect(),
     }
+}
+
+fn named(name: &str) -> &'static Fault {
+    let all = || FAULTS.iter().map(|fault| fault.name).collect::<Vec<_>>().join(", ");
+    FAULTS.iter().find(|fault| fault.name == name).unwrap_or_else(|| panic!("no fault is called {name}; allowed: all, {}", all()))
 }
 
 /// As the module says.

@@ -63,6 +63,12 @@ pub struct Site {
     _folder: tempfile::TempDir,
 }
 
+/// Lets time pass between two looks, or while a fault lasts; nothing counts on what it brings.
+pub fn pause(time: Duration) {
+    let (_keep, never) = std::sync::mpsc::sync_channel::<()>(0);
+    let _ = never.recv_timeout(time);
+}
+
 pub fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
@@ -122,7 +128,7 @@ impl Site {
         let began = Instant::now();
         while !self.is_in_sinks(mark) {
             self.give_up_after(began, PATIENCE, &format!("{mark} did not arrive"));
-            thread::sleep(LOOK);
+            pause(LOOK);
         }
         began.elapsed()
     }
@@ -159,7 +165,7 @@ impl Site {
                     self.give_up_after(began, PATIENCE, &unrest);
                 }
             }
-            thread::sleep(LOOK);
+            pause(LOOK);
         }
     }
 
@@ -285,6 +291,16 @@ impl Site {
         let mut connection = self.redis().unwrap();
         let ended: i64 = redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("normal").query(&mut connection).unwrap();
         assert!(ended > 1, "nobody was connected to Redis");
+    }
+
+    /// Ends the connection over which Debezium reads the binary log.
+    pub fn cut_reader(&self) {
+        let find = "select id from information_schema.processlist where command like 'Binlog Dump%'";
+        let readers = self.database.script("sql", &["-e", find]);
+        assert!(!readers.trim().is_empty(), "nobody reads the binary log");
+        for reader in readers.lines() {
+            self.sql(&format!("kill {reader}"));
+        }
     }
 
     /// Looks at every version in Redis while others write: none may have fallen.
