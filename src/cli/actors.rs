@@ -32,7 +32,7 @@ pub fn run(args: &Actors, global: &Global) -> Exit {
     out::answer(global, &seen, text)
 }
 
-fn text(seen: &Value) -> String {
+pub(super) fn text(seen: &Value) -> String {
     let now = seen["now"].as_i64().unwrap_or(wiring::clock().0);
     let heads =
         ["actor", "state", "since", ">depth", ">in flight", ">handled", ">busy", ">blocked", ">restarts", "progress", "reason"];

@@ -3,8 +3,10 @@
 //! The help is an interface too: `help.txt` holds it word for word.
 
 mod epoch;
+mod top;
 
 pub use self::epoch::{Epoch, EpochBump, EpochShow};
+pub use self::top::Top;
 use super::exit::Exit;
 use super::values;
 use crate::domain::decode::Format;
@@ -121,6 +123,8 @@ pub enum Verb {
     Partitions(Partitions),
     /// Lanes of each line, with counts and ages.
     Lanes(Lanes),
+    /// What the node does now, again and again: rates, partitions, lanes, actors that want attention.
+    Top(Top),
     /// Topics that are no longer the ones remembered (E3): what happened, and going on.
     #[command(subcommand)]
     Epoch(Epoch),

@@ -17,7 +17,7 @@ pub fn run(args: &Lanes, global: &Global) -> Exit {
     asked.map_or_else(|exit| exit, |lanes: LanesAnswer| out::answer(global, &lanes, text))
 }
 
-fn text(answer: &LanesAnswer) -> String {
+pub(super) fn text(answer: &LanesAnswer) -> String {
     let heads =
         ["line", "lane", ">weight", ">waiting", ">retry", ">active", ">parked", ">spilled", ">buried", ">oldest", ">max pending"];
     let mut table = Table::new(&heads);

@@ -46,7 +46,7 @@ fn change(one: &OnePartition, verb: &str, done: &str, global: &Global) -> Exit {
     }
 }
 
-fn text(seen: &Value) -> String {
+pub(super) fn text(seen: &Value) -> String {
     let heads = ["topic", ">partition", "source", ">generation", ">position", ">committed", ">end", ">lag", ">open", "state"];
     let mut table = Table::new(&heads);
     for partition in seen["partitions"].as_array().into_iter().flatten() {

@@ -25,3 +25,4 @@ pub mod redis;
 #[cfg(feature = "redis")]
 pub mod redis_sink;
 mod rowmerge;
+pub mod shared_notes;

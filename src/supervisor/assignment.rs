@@ -4,6 +4,7 @@
 //! The intake door is what sources call; it runs on their threads and only passes on.
 
 use super::care::{Care, PARTITION_POLICY};
+use super::marks::{Noted, noted};
 use super::shared::{Board, Routes};
 use super::threads::Threads;
 use super::watch::spawn_watched;
@@ -17,12 +18,17 @@ use crate::messages::control::{ActorExited, ActorId, PausePartition};
 use crate::messages::intake::{SourceEnded, TakeRecords};
 use crate::ports::Answer;
 use crate::ports::ledger::Breadcrumbs;
+use crate::ports::ledger::Ledger;
 use crate::ports::source::{Assigned, Delivery, Intake, SourceControl};
 use crate::telemetry::{PartitionMeters, PartitionRewound, PartitionStarted};
 use actix::prelude::*;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::oneshot;
+
+/// How long new partitions wait for what their last owners noted.
+const NOTED: Duration = Duration::from_secs(5);
 
 /// One partition of this node.
 pub struct PartitionSlot {
@@ -150,6 +156,8 @@ impl Hall {
 pub struct PartitionsAssigned {
     pub source: String,
     pub partitions: Vec<Assigned>,
+    /// What their last owners noted, if that could be read just now (J11).
+    pub noted: Option<Noted>,
     pub done: oneshot::Sender<()>,
 }
 
@@ -173,6 +181,7 @@ pub struct SourceFailed {
 /// The door sources call.
 pub struct IntakeDoor {
     pub source: String,
+    pub ledger: Arc<dyn Ledger>,
     pub routes: Arc<Routes>,
     pub assigned: Recipient<PartitionsAssigned>,
     pub revoked: Recipient<PartitionsRevoked>,
@@ -182,9 +191,19 @@ pub struct IntakeDoor {
 impl Intake for IntakeDoor {
     fn assigned(&self, source: &str, partitions: Vec<Assigned>) -> Answer<'static, ()> {
         let (done, answer) = oneshot::channel();
-        self.assigned.do_send(PartitionsAssigned { source: source.to_owned(), partitions, done });
-        // A dropped answer means that the node is ending: the source goes on to its own stop.
-        Box::pin(async move { drop(answer.await) })
+        let (source, to) = (source.to_owned(), self.assigned.clone());
+        if partitions.is_empty() {
+            to.do_send(PartitionsAssigned { source, partitions, noted: None, done });
+            return Box::pin(async move { drop(answer.await) });
+        }
+        let ledger = Arc::clone(&self.ledger);
+        Box::pin(async move {
+            // Without it the partitions go back further than they need to, which is safe.
+            let noted = tokio::time::timeout(NOTED, noted(&*ledger)).await.ok().and_then(Result::ok);
+            to.do_send(PartitionsAssigned { source, partitions, noted, done });
+            // A dropped answer means that the node is ending: the source goes on to its own stop.
+            drop(answer.await);
+        })
     }
 
     fn deliver(&self, delivery: Delivery) -> Answer<'static, ()> {

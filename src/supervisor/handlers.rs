@@ -33,6 +33,7 @@ impl Supervisor {
             let address = ctx.address();
             let door: Arc<dyn Intake> = Arc::new(IntakeDoor {
                 source: slot.name.clone(),
+                ledger: Arc::clone(&self.ledger),
                 routes: Arc::clone(&self.hall.routes),
                 assigned: address.clone().recipient(),
                 revoked: address.clone().recipient(),
@@ -296,6 +297,9 @@ impl Handler<PartitionsAssigned> for Supervisor {
     fn handle(&mut self, message: PartitionsAssigned, _: &mut Self::Context) {
         let Some(source) = self.sources.iter().position(|s| s.name == message.source) else { return };
         self.sources[source].told = true;
+        if let Some(noted) = message.noted {
+            self.remember_of(&message.partitions, noted);
+        }
         for assigned in message.partitions {
             let partition = assigned.partition;
             let start = self.begin_at(partition, assigned.start);

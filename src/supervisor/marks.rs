@@ -6,6 +6,7 @@ use crate::domain::ids::{Millis, Name, NextOffset, Partition};
 use crate::domain::mark::{Lives, Positions, Samples};
 use crate::ports::ledger::Ledger;
 use crate::ports::queue::JobQueue;
+use crate::ports::source::Assigned;
 use actix::prelude::*;
 use std::sync::Arc;
 
@@ -22,30 +23,41 @@ pub(super) struct Marks {
     busy: bool,
 }
 
-/// What the ledger and the queue said at the start.
-pub(super) struct Remembered {
-    life: String,
-    noted: Vec<(Partition, String)>,
-    mark: Positions,
+/// What owners of partitions noted: the life each knew, and its mark.
+#[derive(Default)]
+pub struct Noted {
+    lives: Vec<(Partition, String)>,
+    marks: Positions,
 }
 
-/// Reads what an earlier process noted.
-pub(super) async fn remember(queue: Arc<dyn JobQueue>, ledger: Arc<dyn Ledger>) -> Result<Remembered, Fault> {
-    let life = queue.life().await?;
-    let notes = ledger.notes(LIFE).await?;
-    let noted = notes.into_iter().filter_map(|(name, life)| Some((partition(name.strip_prefix(LIFE)?)?, life)));
+/// Reads what was noted.
+pub(super) async fn noted(ledger: &dyn Ledger) -> Result<Noted, Fault> {
+    let lives = ledger.notes(LIFE).await?;
+    let lives = lives.into_iter().filter_map(|(name, life)| Some((partition(name.strip_prefix(LIFE)?)?, life)));
     let marks = ledger.notes(MARK).await?;
     // A mark that cannot be read is no mark: the beginning is always safe.
-    let mark =
-        marks.into_iter().filter_map(|(name, at)| Some((partition(name.strip_prefix(MARK)?)?, NextOffset(at.parse().ok()?))));
-    Ok(Remembered { life, noted: noted.collect(), mark: mark.collect() })
+    let mark = |(name, at): (String, String)| Some((partition(name.strip_prefix(MARK)?)?, NextOffset(at.parse().ok()?)));
+    Ok(Noted { lives: lives.collect(), marks: marks.into_iter().filter_map(mark).collect() })
+}
+
+/// The queue's life, and what earlier processes noted.
+pub(super) async fn remember(queue: Arc<dyn JobQueue>, ledger: Arc<dyn Ledger>) -> Result<(String, Noted), Fault> {
+    Ok((queue.life().await?, noted(&*ledger).await?))
 }
 
 impl Supervisor {
-    pub(super) fn remembered(&mut self, remembered: Remembered) {
-        self.marks.lives.remember(remembered.noted);
-        self.marks.lives.heard(&remembered.life, &Positions::new());
-        self.marks.mark = remembered.mark;
+    pub(super) fn remembered(&mut self, (life, noted): (String, Noted)) {
+        self.marks.lives.remember(noted.lives);
+        self.marks.lives.heard(&life, &Positions::new());
+        self.marks.mark = noted.marks;
+    }
+
+    /// Partitions come to this process: what their last owners noted since it started counts. The queue's life is heard
+    /// elsewhere, so that a loss is not passed over for the partitions that are here already.
+    pub(super) fn remember_of(&mut self, assigned: &[Assigned], noted: Noted) {
+        let coming = |partition: &Partition| assigned.iter().any(|a| a.partition == *partition);
+        self.marks.lives.remember(noted.lives.into_iter().filter(|(partition, _)| coming(partition)));
+        self.marks.mark.extend(noted.marks.into_iter().filter(|(partition, _)| coming(partition)));
     }
 
     /// Where a partition begins: where it committed, or at the mark when the queue has lived another life since.

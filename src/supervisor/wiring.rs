@@ -28,7 +28,9 @@ use crate::io::jobbook::wait::wall_clock;
 use crate::io::jsonl::{JsonlSink, JsonlSource};
 use crate::io::memory::{MemoryLedger, MemoryQueue, MemoryRowStore};
 use crate::io::print::PrintSink;
+use crate::io::shared_notes::SharedNotes;
 use crate::ports::Doors;
+use crate::ports::ledger::Ledger;
 use crate::ports::queue::JobQueue;
 use crate::ports::rows::RowStore;
 use crate::ports::sink::Sink;
@@ -68,7 +70,17 @@ pub fn open(settings: &Settings) -> Result<Doors, Fault> {
         #[cfg(not(feature = "redis"))]
         QueueKind::Asynq(_) => return Err(left_out("asynq")),
     };
-    Ok(Doors { rows, queue, ledger: Arc::new(EmbeddedLedger::open(store)?), sinks })
+    let ledger = shared_where_the_queue_is(settings, Arc::new(EmbeddedLedger::open(store)?), &rows);
+    Ok(Doors { rows, queue, ledger, sinks })
+}
+
+/// J11: what is noted of a queue that others use too must be seen by whoever owns a partition next. A row store of this
+/// node alone has no next owner.
+fn shared_where_the_queue_is(settings: &Settings, ledger: Arc<dyn Ledger>, rows: &Arc<dyn RowStore>) -> Arc<dyn Ledger> {
+    if settings.queue.kind == QueueKind::Embedded || settings.store == Store::Embedded {
+        return ledger;
+    }
+    Arc::new(SharedNotes::new(ledger, Arc::clone(rows)))
 }
 
 fn open_sink(line: &LineSettings, settings: &Settings, store: &Arc<EmbeddedStore>) -> Result<Arc<dyn Sink>, Fault> {

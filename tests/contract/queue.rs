@@ -21,6 +21,7 @@ everywhere!(
     offers_coalesce_onto_a_job_that_has_not_started,
     a_running_job_gets_a_follow_up_that_waits_for_it,
     loads_unite_and_lanes_only_rise,
+    times_and_flags_unite_without_types,
     lanes_are_drawn_by_weight,
     lanes_are_drawn_strictly,
     retries_wait_for_their_time,
@@ -38,6 +39,7 @@ everywhere!(
     a_lease_that_ran_out_is_a_failed_try,
     progress_keeps_a_lease,
     a_requeued_job_is_first_again,
+    runs_end_in_any_order,
     hashes_go_with_the_jobs_life,
     counts_and_lists_agree,
     other_states_are_not_released,
@@ -51,6 +53,7 @@ crate::place::on_cluster!(
     offers_coalesce_onto_a_job_that_has_not_started,
     a_running_job_gets_a_follow_up_that_waits_for_it,
     loads_unite_and_lanes_only_rise,
+    times_and_flags_unite_without_types,
     lanes_are_drawn_by_weight,
     lanes_are_drawn_strictly,
     retries_wait_for_their_time,
@@ -67,6 +70,7 @@ crate::place::on_cluster!(
     a_lease_that_ran_out_is_a_failed_try,
     progress_keeps_a_lease,
     a_requeued_job_is_first_again,
+    runs_end_in_any_order,
     counts_and_lists_agree,
     other_states_are_not_released,
     waiting_ends_when_work_comes,
@@ -195,6 +199,30 @@ async fn loads_unite_and_lanes_only_rise(place: &Place) {
     assert_eq!((types.as_slice(), job.load.must_write), (["paid", "price"].as_slice(), true));
     assert_eq!((job.load.oldest, job.load.newest), (Some(Millis(40)), Some(Millis(70))));
     assert_eq!(job.load.first_offered, Millis(1_000_000), "the queue's own clock at the first offer");
+}
+
+/// Goal: J4 where only times and *must write* differ. Method: offers that lower, raise, leave out; after each what is held.
+async fn times_and_flags_unite_without_types(place: &Place) {
+    let world = World::new(place, |_| ());
+    let steps = [
+        (None, None, false, None, None, false),
+        (Some(50), None, false, Some(50), None, false),
+        (Some(9), Some(60), false, Some(9), Some(60), false),
+        (Some(10), Some(100), true, Some(9), Some(100), true),
+        (None, Some(70), false, Some(9), Some(100), true),
+        (Some(-3), Some(100), true, Some(-3), Some(100), true),
+    ];
+    for upto in 1..=steps.len() {
+        for (oldest, newest, must_write, ..) in &steps[..upto] {
+            let (oldest, newest) = (oldest.map(Millis), newest.map(Millis));
+            world.offer_with("a", 1, Load { oldest, newest, must_write: *must_write, ..Load::default() }).await;
+        }
+        let job = world.take(5).await.remove(0);
+        let (.., oldest, newest, must_write) = steps[upto - 1];
+        let held = (job.load.oldest, job.load.newest, job.load.must_write);
+        assert_eq!(held, (oldest.map(Millis), newest.map(Millis), must_write), "after {upto} offers");
+        assert_eq!(world.finish(&job, Verdict::Done).await, Settled::Applied);
+    }
 }
 
 /// Goal: J6. Method: a thousand draws while all three lanes have jobs; shares within a tenth of 6:3:1. Then alone.
@@ -457,6 +485,32 @@ async fn a_requeued_job_is_first_again(place: &Place) {
     let next = world.take(2).await;
     assert_eq!((&next[0].key, next[0].attempts), (&jobs[1].key, 0));
     assert_eq!(next[1].key, key("r00003"));
+}
+
+/// Goal: each run ends once, whatever order verdicts come in. Method: thirty runs of two lanes, ended in batches from the
+/// middle, the newest and the oldest, one of them named twice; after each batch how many still run.
+async fn runs_end_in_any_order(place: &Place) {
+    let world = World::new(place, |_| ());
+    world.offer_many(0..15, 1).await;
+    world.offer_many(15..30, 2).await;
+    let jobs = world.take(30).await;
+    let mut running = 30;
+    for batch in [vec![14, 3, 27], vec![29, 28, 29], vec![0, 1, 2, 4], (5..27).filter(|i| *i != 14).rev().collect()] {
+        let ended = |i: &usize| {
+            let job = &jobs[*i];
+            Finish { key: job.key.clone(), lease: job.lease, verdict: Verdict::Done, document: None }
+        };
+        let settled = world.queue.finish(batch.iter().map(ended).collect()).await.unwrap();
+        let mut seen = std::collections::HashSet::new();
+        for (i, settled) in batch.iter().zip(settled) {
+            let first = seen.insert(*i);
+            assert_eq!(settled, if first { Settled::Applied } else { Settled::LeaseGone }, "run {i}");
+        }
+        running -= seen.len() as u64;
+        assert_eq!(world.count(1).await.active + world.count(2).await.active, running);
+    }
+    assert_eq!(running, 0);
+    assert!(world.take(5).await.is_empty());
 }
 
 /// Goal: K5. Method: a hash is put by a done run, removed by the next taking, not left by a failed one, ends after 1 h.

@@ -50,6 +50,11 @@ pub fn base(row: &RowKey) -> String {
     if escaped.len() <= BASE_BYTES_MAX { escaped } else { format!("~~{:032x}", xxh3_128(row.as_str().as_bytes())) }
 }
 
+/// A job's id where nothing of its key runs; its follow-up's ends in 1.
+pub fn first_id(base: &str) -> String {
+    format!("{base}~0")
+}
+
 /// The row a base tells, unless it is a hash.
 pub fn row_of(base: &str) -> Option<RowKey> {
     if base.starts_with("~~") { None } else { unescaped(base).map(|row| RowKey::new(&row)) }

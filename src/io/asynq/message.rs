@@ -114,6 +114,10 @@ pub fn payload_field(payload: Vec<u8>) -> Vec<u8> {
     TaskMessage { payload, ..TaskMessage::default() }.encode_to_vec()
 }
 
+pub fn id_field(id: &str) -> Vec<u8> {
+    TaskMessage { id: id.to_owned(), ..TaskMessage::default() }.encode_to_vec()
+}
+
 pub fn lane_fields(queue: &str, retries: u32) -> Vec<u8> {
     let retry = i32::try_from(retries).unwrap_or(i32::MAX);
     TaskMessage { queue: queue.to_owned(), retry, timeout: TIMEOUT_S, ..TaskMessage::default() }.encode_to_vec()
@@ -171,7 +175,7 @@ mod tests {
         let pieces = [
             type_field("l"),
             payload_field(payload("l", "r:1")),
-            TaskMessage { id: "r~3A1~0".into(), ..TaskMessage::default() }.encode_to_vec(),
+            id_field("r~3A1~0"),
             lane_fields("l_bulk", 25),
             header_fields("price+paid"),
         ]

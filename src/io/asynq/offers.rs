@@ -184,16 +184,21 @@ impl AsynqQueue {
         let spilled = |lane: &Lane| if spilling.get(usize::from(lane.0)).copied().unwrap_or(false) { '1' } else { '0' };
         let line = scope.line.as_str();
         let digits: String = scope.lanes.iter().map(spilled).collect();
-        let mut args = vec![arg(rules.max_pending), arg(digits), arg(mode), message::type_field(line)];
-        args.extend(scope.lanes.iter().map(|lane| message::lane_fields(&names.queue(scope.line, *lane), rules.retries)));
+        let mut args = vec![arg(rules.max_pending), arg(digits), arg(mode)];
+        let shared = message::type_field(line);
+        let of_lane = |lane: &Lane| message::lane_fields(&names.queue(scope.line, *lane), rules.retries);
+        let of_lanes: Vec<Vec<u8>> = scope.lanes.iter().map(of_lane).collect();
         for item in items {
             args.push(item.base.clone().into_bytes());
-            let mut body = message::payload_field(message::payload(line, item.row.as_str()));
-            body.extend(message::header_fields(&item.types));
-            args.push(body);
             // A scope that only coalesces need not hold the offer's lane.
-            let number = u8::try_from(scope.number(item.lane).unwrap_or(1)).unwrap_or(1);
-            let mut spec = vec![64 + number];
+            let number = scope.number(item.lane).unwrap_or(1);
+            let mut msg = shared.clone();
+            msg.extend(message::payload_field(message::payload(line, item.row.as_str())));
+            msg.extend(message::id_field(&keys::first_id(&item.base)));
+            msg.extend_from_slice(of_lanes.get(number - 1).map_or(&[], Vec::as_slice));
+            msg.extend(message::header_fields(&item.types));
+            args.push(msg);
+            let mut spec = vec![64 + u8::try_from(number).unwrap_or(1)];
             match item.load.strip_prefix("0,0,").filter(|_| item.gen_text.is_empty()) {
                 Some(rest) => spec.extend([b",", rest.as_bytes()].concat()),
                 None => spec.extend(format!("{}|{}", item.gen_text, item.load).into_bytes()),

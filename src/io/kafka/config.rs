@@ -3,6 +3,7 @@
 //! Decisions are made on librdkafka's codes, never on its texts. Properties of the configuration stand below what widerow
 //! relies on. Knows nothing of groups, topics and records.
 
+use super::repeats::said;
 use crate::domain::fault::{Fault, FaultKind};
 use crate::settings::KafkaAddress;
 use rdkafka::client::ClientContext;
@@ -117,7 +118,11 @@ pub fn tell_log(client: &str, level: RDKafkaLogLevel, facility: &str, message: &
         RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
             tracing::error!(client, facility, message, "kafka client");
         }
-        RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => tracing::warn!(client, facility, message, "kafka client"),
+        RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
+            if let Some(unheard) = said(client, facility) {
+                tracing::warn!(client, facility, message, unheard, "kafka client");
+            }
+        }
         _ => tracing::debug!(client, facility, message, "kafka client"),
     }
 }
@@ -125,7 +130,9 @@ pub fn tell_log(client: &str, level: RDKafkaLogLevel, facility: &str, message: &
 /// Passes a client's global error on: a broker that is away, a refused right. What it means for a record, the record's
 /// own answer says.
 pub fn tell_error(client: &str, error: &KafkaError, reason: &str) {
-    tracing::warn!(client, %error, reason, "kafka client reports an error");
+    if let Some(unheard) = said(client, &error.to_string()) {
+        tracing::warn!(client, %error, reason, unheard, "kafka client reports an error");
+    }
 }
 
 /// The context of clients that need no more than a log.

@@ -11,6 +11,7 @@ mod member;
 mod parts;
 mod poll;
 mod rebalance;
+mod repeats;
 mod source;
 mod survey;
 mod topic_id;

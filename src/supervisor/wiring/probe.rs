@@ -9,7 +9,7 @@ use crate::domain::record::Record;
 use crate::domain::schema::TableId;
 use crate::io::embedded::{EmbeddedStore, ROOM_BYTES_MIN};
 use crate::io::jsonl::{JsonlSink, Survey};
-use crate::settings::{Settings, SinkKind, Source, SourceKind};
+use crate::settings::{QueueKind, Settings, SinkKind, Source, SourceKind, Store};
 use rustix::fs::{Access, access, statvfs};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,11 +48,11 @@ pub fn probe(settings: &Settings) -> Vec<Probe> {
     let node = running_node(&settings.node.data_dir);
     let mut probes = vec![disk(&settings.node.data_dir), store(settings, node.as_deref())];
     #[cfg(feature = "hbase")]
-    if let crate::settings::Store::Hbase(hbase) = &settings.store {
+    if let Store::Hbase(hbase) = &settings.store {
         probes.extend(super::hbase::probe(hbase, settings));
     }
     #[cfg(feature = "redis")]
-    if let crate::settings::QueueKind::Asynq(asynq) = &settings.queue.kind {
+    if let QueueKind::Asynq(asynq) = &settings.queue.kind {
         probes.extend(super::asynq::probe(asynq, settings));
     }
     probes.extend(settings.sources.iter().flat_map(|source| self::source(source, settings)));
@@ -118,7 +118,7 @@ fn disk(data_dir: &Path) -> Probe {
 
 fn store(settings: &Settings, node: Option<&str>) -> Probe {
     let data_dir = &settings.node.data_dir;
-    let system = "store, queue, ledger";
+    let system = embedded_parts(settings);
     if !EmbeddedStore::exists(data_dir) {
         return Probe::fine(system, "embedded; made by the first run");
     }
@@ -128,6 +128,16 @@ fn store(settings: &Settings, node: Option<&str>) -> Probe {
     match EmbeddedStore::open(data_dir) {
         Ok(_) => Probe::fine(system, "embedded; it opens"),
         Err(fault) => from_fault(system, fault, "see the message; `widerow check --connect` again tells whether it helped"),
+    }
+}
+
+/// What lies under data_dir.
+fn embedded_parts(settings: &Settings) -> &'static str {
+    match (settings.store == Store::Embedded, settings.queue.kind == QueueKind::Embedded) {
+        (true, true) => "store, queue, ledger",
+        (true, false) => "store, ledger",
+        (false, true) => "queue, ledger",
+        (false, false) => "ledger",
     }
 }
 

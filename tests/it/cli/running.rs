@@ -54,6 +54,25 @@ fn one_answer_from_both() {
     world.say(&["actors"]).ends(4).err_has(&["admin.addr is not there"]);
 }
 
+/// Goal: one look holds partitions, lanes and the rate between two looks. Method: looks at a node that has read its file.
+#[test]
+fn top_shows_it_all() {
+    let world = World::new();
+    let running = node(&world);
+    let said = world.say(&["top", "--times", "2", "--every", "10ms", "-o", "json"]).ends(0).out;
+    let looks: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(looks.len(), 2);
+    assert!(looks[0]["records_per_second"].is_null() && looks[1]["records_per_second"] == 0.0, "{looks:?}");
+    assert!(looks.iter().all(|look| !look["lanes"]["lanes"].as_array().unwrap().is_empty()));
+    world.say(&["top", "--times", "1"]).ends(0).out_has(&[
+        "0 records behind, 0 jobs wait",
+        "PARTITION",
+        "LANE",
+        "every actor runs",
+    ]);
+    running.end().ends(0);
+}
+
 /// Goal: what only a node has is shown, by address as well as by configuration. Method: actors and partitions in both forms,
 /// a pause and its end.
 #[test]

@@ -10,16 +10,19 @@
 -- A job's id is base~slot. What a record says is checked against the task's own hash before it is relied upon,
 -- because asynq's tools and workers change tasks without it.
 
+local call, byte, match, text_sub = redis.call, string.byte, string.match, string.sub
 local book = KEYS[1]
 local now = tonumber(ARGV[1])
 if not now then
     local time = redis.call('TIME')
     now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
-local lanes, P, lane_of = {}, {}, {}
+-- Per lane: its name, the prefix of its keys, and that of its tasks.
+local lanes, P, T, lane_of = {}, {}, {}, {}
 for name in string.gmatch(ARGV[2], '[^,]+') do
     lanes[#lanes + 1] = name
     P[#lanes] = KEYS[#lanes + 1]
+    T[#lanes] = P[#lanes] .. 't:'
     lane_of[name] = #lanes
 end
 
@@ -36,16 +39,16 @@ local UNSTARTED = { pending = true, scheduled = true, retry = true, aggregating 
 -- Records of many bases in one call, with those changed by this script in front.
 local recs, dirty = {}, {}
 local function load_recs(bases)
-    local ask = {}
-    for _, base in ipairs(bases) do
-        if recs[base] == nil then
-            ask[#ask + 1] = base
-            recs[base] = false
+    local ask = bases
+    if next(recs) ~= nil then
+        ask = {}
+        for _, base in ipairs(bases) do
+            if recs[base] == nil then ask[#ask + 1] = base end
         end
     end
     for from = 1, #ask, 1000 do
         local to = math.min(from + 999, #ask)
-        local got = redis.call('HMGET', book, unpack(ask, from, to))
+        local got = call('HMGET', book, unpack(ask, from, to))
         for i = from, to do
             recs[ask[i]] = got[i - from + 1]
         end
@@ -94,7 +97,7 @@ local function fields(load)
     return tonumber(attempts), tonumber(first), tonumber(oldest), tonumber(newest), tonumber(flags), types
 end
 local function whole(n)
-    return n and string.format('%.0f', n) or ''
+    return n and string.format('%d', n) or ''
 end
 local function join(attempts, first, oldest, newest, flags, types)
     return attempts .. ',' .. whole(first) .. ',' .. whole(oldest) .. ',' .. whole(newest) .. ',' .. flags .. ',' .. types
@@ -147,7 +150,7 @@ end
 
 local function id_of(base, slot) return base .. '~' .. slot end
 local function base_of(id) return string.sub(id, 1, -3), string.sub(id, -1) end
-local function task(lane, id) return P[lane] .. 't:' .. id end
+local function task(lane, id) return T[lane] .. id end
 local function firsts(lane) return P[lane] .. 'widerow:first' end
 local function state_of(lane, id)
     return lane and redis.call('HGET', task(lane, id), 'state') or nil

@@ -13,25 +13,69 @@ for lane = 1, #lanes do
     unleased[lane], unborn[lane], processed[lane], failed[lane] = {}, {}, 0, 0
 end
 
+-- Active ids are taken off the list's end, where the oldest lie, many in one command; what was not meant goes back. What
+-- lies further in is looked for one by one. `known` are the verdicts whose lease held at the start: their record and job.
+local held, missing, known = {}, {}, {}
+for lane = 1, #lanes do held[lane], missing[lane] = {}, 0 end
+for n, base in ipairs(bases) do
+    local rec = recs[base]
+    if rec then
+        local name, slot, lease, gen = match(rec, '/([^,]*),(%d),(%d+),([^|]*)')
+        local lane = lane_of[name]
+        if lane and lease == ARGV[n * 3 + 3] then
+            local id = base .. '~' .. slot
+            held[lane][id] = 0
+            missing[lane] = missing[lane] + 1
+            known[n] = { rec, lane, slot, gen, id }
+        end
+    end
+end
+local POPPED_MAX = 1000
+for lane = 1, #lanes do
+    local key, ids, left, back, popped = P[lane] .. 'active', held[lane], missing[lane], {}, 0
+    local step = left
+    while left > 0 and (popped == 0 or left > 4) and popped < POPPED_MAX do
+        local off = call('RPOP', key, step) or {}
+        for _, id in ipairs(off) do
+            if ids[id] == 0 then
+                ids[id], left = 1, left - 1
+            else
+                back[#back + 1] = id
+            end
+        end
+        if #off < step then break end
+        popped, step = popped + #off, step * 2
+    end
+    local again, last = {}, #back
+    for i = 1, last do again[i] = back[last + 1 - i] end
+    batched('RPUSH', key, again)
+end
+local function deactivate(lane, id)
+    if held[lane][id] == 1 then return true end
+    return call('LREM', P[lane] .. 'active', -1, id) > 0
+end
+
 for n, base in ipairs(bases) do
     local kind = ARGV[n * 3 + 4]
-    local more = string.sub(kind, 2)
-    kind = string.sub(kind, 1, 1)
+    local more = ''
+    if #kind > 1 then kind, more = text_sub(kind, 1, 1), text_sub(kind, 2) end
     local rec = recs[base]
-    local waiting, active, lane, slot, lease, gen, load
-    if rec and string.byte(rec, 1) == 47 and kind == 'd' then
-        lane, slot, lease, gen = string.match(rec, '^/([^,]*),(%d),(%d+),([^|]*)')
-        lane = lane_of[lane]
-    else
-        waiting, active = halves(rec)
-        if active then lane, slot, lease, gen, load = parts(active) end
+    local waiting, _, lane, slot, gen, load, id
+    -- An earlier verdict of this call may have ended the same job.
+    local own = known[n]
+    if own and own[1] == rec then
+        lane, slot, gen, id = own[2], own[3], own[4], own[5]
+        if kind ~= 'd' or byte(rec, 1) ~= 47 then
+            local active
+            waiting, active = halves(rec)
+            _, _, _, _, load = parts(active)
+        end
     end
-    local id = slot and id_of(base, slot)
-    if lease ~= ARGV[n * 3 + 3] or not lane then
+    if not id then
         out[n] = '0'
-    elseif redis.call('LREM', P[lane] .. 'active', -1, id) == 0 then
+    elseif not deactivate(lane, id) then
         -- Somebody else ended it: asynq's recoverer put it among the retries, or a person deleted it.
-        if not load then load = select(5, parts(string.sub(rec, 2))) end
+        if not load then load = select(5, parts(text_sub(rec, 2))) end
         local state = state_of(lane, id)
         if UNSTARTED[state] and not waiting then
             set_rec(base, half(lane, slot, state == 'pending' and 'p' or 'r' .. whole(now), gen, load), nil)

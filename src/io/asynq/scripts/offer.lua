@@ -2,9 +2,8 @@
 --
 -- ARGV[3] jobs a lane takes   ARGV[4] one digit per lane: 1 = older jobs of it lie in the overflow
 -- ARGV[5] c: only coalesce; a: create too; s: create even where the lane is full
--- ARGV[6] the messages' type field   ARGV[7…] one per lane: queue, retry and time-out fields
--- then per offer: base, payload and header fields, and one character for the lane (64 + its number) with `gen|load` or, of a
--- new job, `,` and what follows the times of its load
+-- then per offer: base, message as it lies in slot 0 of its lane, and one character for the lane (64 + its number) with
+-- `gen|load` or, of a new job, `,` and what follows the times of its load
 -- Answers per offer: 1 created, 2 coalesced, 3 the lane is full (with the load of a buried job it would revive), 0 nothing.
 
 local max = tonumber(ARGV[3])
@@ -13,8 +12,7 @@ for lane = 1, #lanes do
     full[lane] = string.sub(ARGV[4], lane, lane) == '1'
     pushes[lane], births[lane] = {}, {}
 end
-local mode, head = ARGV[5], ARGV[6]
-local begin = 7 + #lanes
+local mode, begin = ARGV[5], 6
 local bases, room, out = {}, {}, {}
 for i = begin, #ARGV, 3 do bases[#bases + 1] = ARGV[i] end
 load_recs(bases)
@@ -32,29 +30,59 @@ local function is_full(lane)
     if room[lane] <= 0 then full[lane] = true end
     return full[lane]
 end
-local now_load = '0,' .. whole(now) .. ','
-local function create(lane, base, slot, gen, load, body)
-    local id = base .. '~' .. slot
-    local msg = head .. body .. '\26' .. string.char(#id) .. id .. ARGV[6 + lane]
-    if redis.call('HSET', P[lane] .. 't:' .. id, 'msg', msg, 'state', 'pending', 'pending_since', now_ns) < 3 then
+local now_text = whole(now)
+local now_load = '0,' .. now_text .. ','
+local function put(lane, id, first, msg)
+    if call('HSET', T[lane] .. id, 'msg', msg, 'state', 'pending', 'pending_since', now_ns) < 3 then
         -- A task of this id that our book did not know: it leaves every place it may be in.
         for _, list in ipairs({ 'pending', 'active' }) do redis.call('LREM', P[lane] .. list, 0, id) end
         for _, set in ipairs({ 'lease', 'scheduled', 'retry', 'archived', 'completed' }) do redis.call('ZREM', P[lane] .. set, id) end
     end
     local births, pushes = births[lane], pushes[lane]
     pushes[#pushes + 1] = id
-    births[#births + 1] = string.match(load, '^%d+,(%d+)')
+    births[#births + 1] = first
     births[#births + 1] = id
     room[lane] = (room[lane] or 0) - 1
+end
+-- `asked` is the lane its message names.
+local function create(lane, asked, base, slot, gen, load, msg)
+    local id = id_of(base, slot)
+    if lane ~= asked then msg = msg .. queue_field(lane) end
+    if slot ~= '0' then msg = msg .. id_field(id) end
+    put(lane, id, match(load, '^%d+,(%d+)'), msg)
     return half(lane, slot, 'p', gen, load)
 end
 
-for n, base in ipairs(bases) do
-    local at = begin + (n - 1) * 3
-    local body, spec = ARGV[at + 1], ARGV[at + 2]
-    local lane, gen, load = string.byte(spec, 1) - 64, '', nil
-    if string.byte(spec, 2) == 44 then
-        load = now_load .. string.sub(spec, 3)
+-- The two ways nearly all offers go; they do what the general one below does, with fewer texts made on the way.
+local fresh = {}
+for lane = 1, #lanes do fresh[lane] = lanes[lane] .. ',0,p,|' .. now_load end
+-- No record: a job of slot 0. `spec` as in ARGV.
+local function quick_create(base, msg, spec, lane)
+    put(lane, base .. '~0', now_text, msg)
+    recs[base] = fresh[lane] .. text_sub(spec, 3) .. '/'
+    dirty[base] = true
+    return 1
+end
+-- It waits in this lane or a higher one, nothing of its key runs, and the offer brings no new types. Nil: not so.
+local function quick_coalesce(base, rec, spec, lane)
+    local name, slot, rest, oldest, newest, flags, types = match(rec, '^([^,]*),(%d)(,[^|]*|%d+,%d+,)(%-?%d*),(%-?%d*),(%d+),([^/]*)/$')
+    local w_lane = lane_of[name]
+    if not w_lane or lane < w_lane then return nil end
+    local o2, n2, f2, t2 = match(spec, '^.,(%-?%d*),(%-?%d*),(%d+),(.*)$')
+    if t2 ~= types and t2 ~= '' or not UNSTARTED[call('HGET', T[w_lane] .. base .. '~' .. slot, 'state')] then return nil end
+    if o2 == oldest and n2 == newest and f2 == flags then return 2 end
+    if o2 ~= oldest and o2 ~= '' and (oldest == '' or tonumber(o2) < tonumber(oldest)) then oldest = o2 end
+    if n2 ~= newest and n2 ~= '' and (newest == '' or tonumber(n2) > tonumber(newest)) then newest = n2 end
+    if f2 ~= flags then flags = bit.bor(flags, f2) end
+    recs[base] = name .. ',' .. slot .. rest .. oldest .. ',' .. newest .. ',' .. flags .. ',' .. types .. '/'
+    dirty[base] = true
+    return 2
+end
+
+local function offer(base, msg, spec, lane)
+    local gen, load = '', nil
+    if byte(spec, 2) == 44 then
+        load = now_load .. text_sub(spec, 3)
     else
         gen, load = string.match(spec, '^.([^|]*)|(.*)$')
     end
@@ -94,7 +122,7 @@ for n, base in ipairs(bases) do
             else
                 redis.call('ZREM', P[w_lane] .. 'archived', id)
                 redis.call('DEL', task(w_lane, id))
-                set_rec(base, create(to, base, slot, gen, revived, body), active)
+                set_rec(base, create(to, lane, base, slot, gen, revived, msg), active)
                 answer = 1
             end
         elseif state == 'active' then
@@ -125,11 +153,25 @@ for n, base in ipairs(bases) do
                     slot = '1'
                 end
             end
-            set_rec(base, create(lane, base, slot, gen, load, body), active)
+            set_rec(base, create(lane, lane, base, slot, gen, load, msg), active)
             answer = 1
         end
     end
-    out[n] = answer
+    return answer
+end
+
+for n, base in ipairs(bases) do
+    local at = begin + (n - 1) * 3
+    local msg, spec = ARGV[at + 1], ARGV[at + 2]
+    local lane, rec, answer = byte(spec, 1) - 64, recs[base], nil
+    if byte(spec, 2) == 44 then
+        if rec then
+            answer = quick_coalesce(base, rec, spec, lane)
+        elseif mode ~= 'c' and not is_full(lane) then
+            answer = quick_create(base, msg, spec, lane)
+        end
+    end
+    out[n] = answer or offer(base, msg, spec, lane)
 end
 flush()
 save_recs()

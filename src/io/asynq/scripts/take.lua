@@ -56,7 +56,7 @@ local function start(lane, id)
 end
 -- Active, or without its hash: then the id is dropped.
 local function activate(lane, id)
-    if redis.call('HSET', task(lane, id), 'state', 'active') == 0 then return true end
+    if call('HSET', T[lane] .. id, 'state', 'active') == 0 then return true end
     redis.call('DEL', task(lane, id))
     redis.call('ZREM', firsts(lane), id)
     return false
@@ -77,26 +77,29 @@ local function drop_late(lane, id, base, slot, load, active, waited)
 end
 -- `rest` is gen|load.
 local function hand_out(lane, id, base, prefix, rest, park)
-    start(lane, id)
-    local lease = whole(next_lease)
+    local started, leases = started[lane], leases[lane]
+    started[#started + 1] = id
+    leases[#leases + 1] = lease_ends
+    leases[#leases + 1] = id
+    local tail = whole(next_lease) .. ','
     next_lease = next_lease + 1
-    recs[base] = '/' .. prefix .. lease .. ',' .. rest
+    recs[base] = '/' .. prefix .. tail .. rest
     dirty[base] = true
+    jobs[count * 2 + 1] = base
+    jobs[count * 2 + 2] = lane .. ',' .. tail .. park .. rest
     count = count + 1
-    jobs[count * 2 - 1] = base
-    jobs[count * 2] = lane .. ',' .. lease .. park .. rest
-    if string.byte(base, 1) == 126 and string.byte(base, 2) == 126 then
+    if byte(base, 1) == 126 and byte(base, 2) == 126 then
         messages[#messages + 1] = tostring(count)
-        messages[#messages + 1] = redis.call('HGET', task(lane, id), 'msg') or ''
+        messages[#messages + 1] = call('HGET', task(lane, id), 'msg') or ''
     end
 end
-local function take(lane, id)
-    local base, slot = base_of(id)
+local function take(lane, id, base)
+    local slot = text_sub(id, -1)
     local prefix, rec = lanes[lane] .. ',' .. slot .. ',', recs[base]
     -- Nearly always: it waits here, nothing of its key runs, and nothing is late.
-    if on_late == 'r' and rec and string.byte(rec, -1) == 47 and string.sub(rec, 1, #prefix) == prefix then
+    if on_late == 'r' and rec and byte(rec, -1) == 47 and text_sub(rec, 1, #prefix) == prefix then
         if not activate(lane, id) then return set_rec(base, nil, nil) end
-        return hand_out(lane, id, base, prefix, string.sub(rec, string.find(rec, ',', #prefix + 1, true) + 1, -2), ',0,')
+        return hand_out(lane, id, base, prefix, text_sub(rec, string.find(rec, ',', #prefix + 1, true) + 1, -2), '0,')
     end
     local waiting, active = halves(rec)
     local w_lane, w_slot, _, gen, load
@@ -115,13 +118,13 @@ local function take(lane, id)
         end
         active = nil
     end
-    local park = ',0,'
+    local park = '0,'
     if on_late ~= 'r' then
         local _, first, _, _, flags = fields(load)
         if bit.band(flags, 2) == 0 and now - first > late_after then
             if redis.call('EXISTS', task(lane, id)) == 0 then return set_rec(base, nil, active) end
             if on_late == 'd' then return drop_late(lane, id, base, slot, load, active, now - first) end
-            park, late = ',1,', late + 1
+            park, late = '1,', late + 1
         end
     end
     if not activate(lane, id) then return set_rec(base, nil, active) end
@@ -140,9 +143,9 @@ while wanted() > 0 and late < late_max do
             local ids = redis.call('LRANGE', key, -share[lane], -1)
             redis.call('LTRIM', key, 0, -share[lane] - 1)
             local bases = {}
-            for i, id in ipairs(ids) do bases[i] = base_of(id) end
+            for i, id in ipairs(ids) do bases[i] = text_sub(id, 1, -3) end
             load_recs(bases)
-            for i = #ids, 1, -1 do take(lane, ids[i]) end
+            for i = #ids, 1, -1 do take(lane, ids[i], bases[i]) end
         end
     end
 end
