@@ -66,7 +66,8 @@ impl Watch {
 /// Ticks per second of `/proc/*/stat`: the same on every Linux we know.
 const TICKS: u64 = 100;
 
-fn cpu(whose: Whose) -> Duration {
+/// User and system time so far.
+pub fn cpu(whose: Whose) -> Duration {
     match whose {
         Whose::Thread => {
             let text = read("/proc/thread-self/schedstat");

@@ -107,6 +107,11 @@ pub fn debezium(database: &Server, broker: &Server) -> Server {
     Server::with(Kind::Debezium, ports.map(|(name, port)| (name, port.to_string())).to_vec())
 }
 
+/// One of the caller's own with this heap: for figures, where the tests' small ones would be measured instead of the work.
+pub fn with_heap(kind: Kind, heap: &str) -> Server {
+    Server::with(kind, vec![("HEAP", heap.to_owned())])
+}
+
 /// The one of this kind that all tests of this process share: for tests that neither break it nor mind what others
 /// keep there. Runs until the process ends.
 pub fn shared(kind: Kind) -> &'static Server {

@@ -1,0 +1,140 @@
+//! The kept figures as a table in `docs/performance.md` and as a chart beside it: nothing there is typed by hand.
+
+use crate::common::measure::say;
+use serde_json::Value;
+use std::fmt::Write;
+use std::path::Path;
+
+const PAGE: &str = "docs/performance.md";
+const CHART: &str = "docs/performance.svg";
+const BEGIN: &str = "<!-- figures: ./dev bench table -->\n";
+const END: &str = "<!-- end of figures -->";
+
+/// What is told of a run: its file, where the figure stands in it, what is measured, the unit, the goal.
+const FIGURES: &[(&str, &str, &str, &str, &str)] = &[
+    ("engine", "/cpu_us_per_event", "engine alone: CPU per event", "µs", "≤ 6"),
+    ("engine", "/events_per_second", "engine alone: events", "/s", "≥ 250,000"),
+    ("kafka", "/to_frontier_per_second", "Kafka to frontier: records", "/s", "≥ 150,000 a core"),
+    ("sinks", "/search_new_of_plain", "search: new documents beside a plain loader", "×", "≥ 0.9"),
+    ("sinks", "/search_changed_of_plain", "search: changed documents beside a plain loader", "×", "≥ 0.9"),
+    ("sinks_redis", "/newer_per_redis_core", "Redis: documents per core of the server", "/s", "≥ 200,000"),
+    ("stack", "/events_per_second", "whole stack: events", "/s", "≥ 12,000"),
+    ("backlog", "/seconds", "whole stack: backlog of 500,000 events", "s", "≤ 42"),
+    ("freshness", "/steps/1/delay/p50_ms", "change to search at half load, p50", "ms", "≤ 80"),
+    ("freshness", "/steps/1/delay/p99_ms", "change to search at half load, p99", "ms", "≤ 400"),
+    ("hot", "/hot_row_p99_ratio", "others' p99 beside a row with 10 % of events", "×", "≤ 2"),
+    ("hot", "/slow_line_p99_ratio", "others' p99 beside a line ten times slower", "×", ""),
+    ("recover", "/lives/0/first_acknowledged_seconds", "kill -9 to first acknowledged event", "s", "≤ 5"),
+    ("rebuild", "/documents_per_second", "rebuild beside live changes: documents", "/s", ""),
+    ("peers", "/of_go", "whole stack beside the Go design: events/s", "×", "≥ 4"),
+];
+
+/// Writes both from `bench-results/`.
+pub fn write() {
+    let table = table();
+    say(&table);
+    let page = std::fs::read_to_string(PAGE).unwrap_or_else(|e| panic!("{PAGE}: {e}"));
+    let (before, rest) = page.split_once(BEGIN).unwrap_or_else(|| panic!("{PAGE} has no line {BEGIN}"));
+    let (_, after) = rest.split_once(END).unwrap_or_else(|| panic!("{PAGE} has no line {END}"));
+    std::fs::write(PAGE, format!("{before}{BEGIN}{table}{END}{after}")).unwrap_or_else(|e| panic!("{PAGE}: {e}"));
+    std::fs::write(CHART, chart()).unwrap_or_else(|e| panic!("{CHART}: {e}"));
+    say(format!("written: {PAGE}, {CHART}"));
+}
+
+fn result(name: &str) -> Option<Value> {
+    let path = Path::new("bench-results").join(format!("{name}.json"));
+    serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()
+}
+
+fn table() -> String {
+    let mut out = String::from("\n| what | figure | goal | command | calibration |\n|---|---|---|---|---|\n");
+    for (name, at, what, unit, goal) in FIGURES {
+        let found = result(name);
+        let figure = found.as_ref().and_then(|found| found.pointer(at)?.as_f64());
+        let figure = figure.map_or_else(|| "not measured".to_owned(), |figure| format!("{} {unit}", shown(figure)));
+        let speed = found.and_then(|found| found["calibration_ns"].as_f64());
+        let speed = speed.map_or_else(String::new, |ns| format!("{} ns", shown(ns)));
+        let command = name.strip_prefix("sinks").map_or(*name, |_| "sinks");
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "| {what} | {figure} | {goal} | `./dev bench {command}` | {speed} |");
+    }
+    for (name, title) in [("stack", "the whole stack"), ("peers", "the Go design")] {
+        let Some(found) = result(name) else { continue };
+        let at = if name == "peers" { "/go/0/cpu_us_per_event" } else { "/rounds/0/cpu_us_per_event" };
+        let Some(split) = found.pointer(at).and_then(Value::as_object) else { continue };
+        let parts: Vec<String> = split.iter().map(|(name, us)| format!("{name} {us}")).collect();
+        let _ = writeln!(out, "\nCPU of {title} in µs an event: {}.", parts.join(", "));
+    }
+    if let Some(system) = result("stack").and_then(|found| found.get("system").cloned()) {
+        let named = |key: &str| system[key].as_str().unwrap_or("unknown").to_owned();
+        let _ = writeln!(
+            out,
+            "\nMeasured on {}, {}, Redis {}, {}; widerow at {}.",
+            named("kafka"),
+            named("hbase"),
+            named("redis"),
+            named("search"),
+            named("commit")
+        );
+    }
+    out
+}
+
+/// Three digits that count, thousands apart.
+fn shown(figure: f64) -> String {
+    if figure < 100.0 {
+        return format!("{figure:.2}");
+    }
+    let digits = format!("{figure:.0}");
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// Bars, longest first as they are told, each group on a scale of its own.
+fn chart() -> String {
+    let mut groups: Vec<(&str, Vec<(String, f64)>)> = Vec::new();
+    if let Some(peers) = result("peers") {
+        let bars = [("widerow", "widerow_events_per_second"), ("Go and asynq", "go_events_per_second")];
+        let bars = bars.map(|(name, key)| (name.to_owned(), peers[key].as_f64().unwrap_or(0.0)));
+        groups.push(("events a second, whole stack", bars.into()));
+    }
+    if let Some(split) = result("stack").and_then(|found| found.pointer("/rounds/0/cpu_us_per_event")?.as_object().cloned()) {
+        let bars = split.into_iter().map(|(name, us)| (name, us.as_f64().unwrap_or(0.0))).collect();
+        groups.push(("whole stack: CPU in µs an event", bars));
+    }
+    if let Some(fresh) = result("freshness") {
+        let bar = |step: &Value, key: &str| (format!("{} at {} %", &key[..3], step["share"]), step["delay"][key].as_f64().unwrap_or(0.0));
+        let steps = fresh["steps"].as_array().cloned().unwrap_or_default();
+        let bars = steps.iter().flat_map(|step| [bar(step, "p50_ms"), bar(step, "p99_ms")]).collect();
+        groups.push(("change to search in ms, by share of the full rate", bars));
+    }
+    drawn(&groups)
+}
+
+fn drawn(groups: &[(&str, Vec<(String, f64)>)]) -> String {
+    let (mut body, mut y) = (String::new(), 10);
+    for (title, bars) in groups {
+        let top = bars.iter().map(|bar| bar.1).fold(f64::MIN_POSITIVE, f64::max);
+        y += 24;
+        let _ = writeln!(body, "<text x=\"10\" y=\"{y}\" font-weight=\"bold\">{title}</text>");
+        for (name, figure) in bars {
+            y += 20;
+            let width = figure / top * 380.0;
+            let _ = writeln!(body, "<text x=\"150\" y=\"{y}\" text-anchor=\"end\">{name}</text>");
+            let _ = writeln!(body, "<rect x=\"160\" y=\"{}\" width=\"{width:.1}\" height=\"14\" fill=\"#3b6ea5\"/>", y - 11);
+            let _ = writeln!(body, "<text x=\"{:.1}\" y=\"{y}\">{}</text>", 166.0 + width, shown(*figure));
+        }
+        y += 12;
+    }
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"640\" height=\"{}\" font-family=\"sans-serif\" font-size=\"12\">\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n{body}</svg>\n",
+        y + 10
+    )
+}
