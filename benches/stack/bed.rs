@@ -73,7 +73,9 @@ impl Bed {
     fn make_topics(&self) {
         let admin: AdminClient<DefaultClientContext> = self.producer_config().create().expect("an admin client");
         let names: Vec<String> = topics().collect();
-        let topics: Vec<_> = names.iter().map(|name| NewTopic::new(name, PARTITIONS, TopicReplication::Fixed(1))).collect();
+        // Rounds read the same log again: nothing of it may expire.
+        let topic = |name| NewTopic::new(name, PARTITIONS, TopicReplication::Fixed(1)).set("retention.ms", "-1");
+        let topics: Vec<_> = names.iter().map(|name| topic(name)).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let made = runtime.block_on(admin.create_topics(&topics, &AdminOptions::new())).expect("topics are made");
         assert!(made.iter().all(Result::is_ok), "{made:?}");

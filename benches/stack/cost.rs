@@ -52,7 +52,8 @@ impl Meter {
 impl Cost {
     /// Microseconds of CPU an event, by process.
     pub fn split(&self, events: u64) -> Value {
-        let each = |(name, seconds): &(&str, f64)| ((*name).to_owned(), Value::from((seconds * 1e7 / events as f64).round() / 10.0));
+        let each =
+            |(name, seconds): &(&str, f64)| ((*name).to_owned(), Value::from((seconds * 1e7 / events as f64).round() / 10.0));
         Value::Object(self.cpu.iter().map(each).collect::<Map<_, _>>())
     }
 

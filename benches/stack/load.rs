@@ -53,7 +53,9 @@ pub fn shop_settings(entities: u64, seed: u64, hot: f64) -> GeneratorSettings {
 impl Load {
     pub fn new(bed: &Bed, settings: &GeneratorSettings) -> Self {
         let mut config = bed.producer_config();
-        config.set("queue.buffering.max.messages", "500000").set("linger.ms", "2").set("acks", "all");
+        config.set("queue.buffering.max.messages", "500000").set("linger.ms", "2");
+        // A request that is sent again must not change the order of a row's changes.
+        config.set("acks", "all").set("enable.idempotence", "true");
         let producer = config.create().expect("a producer");
         Self { shop: Shop::new(settings), producer, records: 0, probes: 0 }
     }
@@ -100,7 +102,6 @@ impl Load {
         while began.elapsed() < length {
             let due = (began.elapsed().as_secs_f64() * rate) as u64;
             if due > written {
-                self.shop.set_clock(now());
                 written += self.write_records((due - written).min(2_000) as usize);
             }
             while let Some(at) = began.checked_add(probe_gap * meant.len() as u32)
@@ -117,6 +118,7 @@ impl Load {
     }
 
     fn write_records(&mut self, max: usize) -> u64 {
+        self.shop.set_clock(now());
         let records = self.shop.next_records(max);
         let count = records.len() as u64;
         self.records += count;
@@ -137,9 +139,10 @@ impl Load {
             sent = sent.timestamp(at.0);
         }
         if !record.headers.is_empty() {
-            let headers = record.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
-                headers.insert(Header { key, value: Some(value.as_ref()) })
-            });
+            let headers = record
+                .headers
+                .iter()
+                .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: Some(value.as_ref()) }));
             sent = sent.headers(headers);
         }
         self.send_once_there_is_room(sent);

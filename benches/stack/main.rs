@@ -87,10 +87,9 @@ fn widerow_round(bed: &Bed, load: &Load, name: &str) -> Value {
     let ran = watch::work_off(bed, &mut node);
     let documents = watch::metric(&node, "widerow_sink_documents_total", "outcome=\"written\"");
     let resident = resident_mb(node.pid());
-    let code = node.stop();
-    assert_eq!(code, Some(0), "the node's exit code");
     let judged = truth::judge(bed, name, load.expected());
-    judged.demand(load.probes);
+    judged.demand(load.probes, &node);
+    assert_eq!(node.stop(), Some(0), "the node's exit code");
     let events = load.events();
     let rate = events as f64 / ran.working.as_secs_f64();
     say(format!(

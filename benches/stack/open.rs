@@ -48,7 +48,7 @@ impl Site {
     }
 
     fn rest(&mut self) {
-        watch::await_rest(&self.bed, &mut self.node, &self.bed.log_ends());
+        watch::await_rest(&mut self.node, &self.bed.log_ends(), || ());
     }
 
     /// One stretch at this rate; the delays of its probes in microseconds.
@@ -73,8 +73,8 @@ impl Site {
     fn finish(mut self) -> Value {
         self.load.close();
         self.rest();
+        truth::judge(&self.bed, &self.round.name, self.load.expected()).demand(self.load.probes, &self.node);
         assert_eq!(self.node.stop(), Some(0), "the node's exit code");
-        truth::judge(&self.bed, &self.round.name, self.load.expected()).demand(self.load.probes);
         self.bed.described()
     }
 }
@@ -88,7 +88,10 @@ fn quantiles(delays: &Histogram<u64>) -> Value {
 }
 
 fn told(figures: &Value) -> String {
-    format!("p50 {} ms, p90 {}, p99 {}, p99.9 {}, max {}", figures["p50_ms"], figures["p90_ms"], figures["p99_ms"], figures["p999_ms"], figures["max_ms"])
+    format!(
+        "p50 {} ms, p90 {}, p99 {}, p99.9 {}, max {}",
+        figures["p50_ms"], figures["p90_ms"], figures["p99_ms"], figures["p999_ms"], figures["max_ms"]
+    )
 }
 
 fn stretch_length() -> Duration {
@@ -154,7 +157,11 @@ pub fn hot() {
     report.put("rate", rate);
     report.put("hot_row_p99_ratio", ratios[1] / ratios[0]);
     report.put("slow_line_p99_ratio", ratios[2] / ratios[0]);
-    say(format!("others' p99: {:.2} times beside a hot row, {:.2} times beside a slow line", ratios[1] / ratios[0], ratios[2] / ratios[0]));
+    say(format!(
+        "others' p99: {:.2} times beside a hot row, {:.2} times beside a slow line",
+        ratios[1] / ratios[0],
+        ratios[2] / ratios[0]
+    ));
     report.finish();
 }
 
@@ -205,7 +212,8 @@ pub fn rebuild() {
     let address = std::fs::read_to_string(site.bed.folder.path().join("rebuild/data/admin.addr")).expect("the node's address");
     let url = format!("http://{}/api/v1/lines/order_search:rebuild", address.trim().trim_start_matches("http://"));
     let asked = ureq::post(&url).content_type("application/json").send(r#"{"reason":"a measurement"}"#);
-    let mut run: Value = serde_json::from_str(&asked.expect("the run begins").body_mut().read_to_string().expect("an answer")).expect("JSON");
+    let mut run: Value =
+        serde_json::from_str(&asked.expect("the run begins").body_mut().read_to_string().expect("an answer")).expect("JSON");
     let path = format!("/api/v1/runs/{}", run["id"].as_str().map_or_else(|| run["id"].to_string(), ToOwned::to_owned));
     let (load, node) = (&mut site.load, &site.node);
     let (took, meant) = thread::scope(|scope| {

@@ -41,7 +41,8 @@ pub fn run() {
         }
     }
     let rate = |figures: &[Value]| median(figures.iter().map(|f| number(f, "events_per_second")).collect());
-    let ratio = median(ours.iter().zip(&theirs).map(|(o, t)| number(o, "events_per_second") / number(t, "events_per_second")).collect());
+    let ratio =
+        median(ours.iter().zip(&theirs).map(|(o, t)| number(o, "events_per_second") / number(t, "events_per_second")).collect());
     say(format!("widerow {:.0} events/s, the Go design {:.0}: {ratio:.1} times", rate(&ours), rate(&theirs)));
     report.put("system", bed.described());
     report.put("widerow_events_per_second", rate(&ours));
@@ -94,7 +95,7 @@ fn go_round(bed: &Bed, load: &Load, program: &Path, name: &str) -> Value {
     assert!(output.status.success(), "{name}: {}", output.status);
     let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{name}: {e}"));
     let judged = truth::judge(bed, name, load.expected());
-    judged.demand(load.probes);
+    judged.demand_of_peer(load.probes);
     let events = load.events();
     let rate = events as f64 / told["working_seconds"].as_f64().unwrap_or(f64::NAN);
     say(format!(

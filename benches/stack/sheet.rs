@@ -109,7 +109,9 @@ fn chart() -> String {
         groups.push(("whole stack: CPU in µs an event", bars));
     }
     if let Some(fresh) = result("freshness") {
-        let bar = |step: &Value, key: &str| (format!("{} at {} %", &key[..3], step["share"]), step["delay"][key].as_f64().unwrap_or(0.0));
+        let bar = |step: &Value, key: &str| {
+            (format!("{} at {} %", &key[..3], step["share"]), step["delay"][key].as_f64().unwrap_or(0.0))
+        };
         let steps = fresh["steps"].as_array().cloned().unwrap_or_default();
         let bars = steps.iter().flat_map(|step| [bar(step, "p50_ms"), bar(step, "p99_ms")]).collect();
         groups.push(("change to search in ms, by share of the full rate", bars));

@@ -2,6 +2,7 @@
 
 use crate::bed::Bed;
 use crate::load::PROBE;
+use crate::node::Node;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -17,20 +18,49 @@ pub struct Judged {
     pub wrong: u64,
     /// The first differences in words.
     pub told: Vec<String>,
+    /// The orders of those.
+    ids: Vec<String>,
 }
 
 impl Judged {
-    fn differs(&mut self, what: String) {
+    fn differs(&mut self, id: &str, what: String) {
         self.wrong += 1;
         if self.told.len() < 5 {
             self.told.push(what);
+            self.ids.push(id.to_owned());
         }
     }
 
     /// # Panics
     /// Any document is not as it should be.
-    pub fn demand(&self, probes: u64) {
-        assert!(self.wrong == 0, "{} documents ended otherwise than the shop's books: no figure\n{}", self.wrong, self.told.join("\n"));
+    pub fn demand(&self, probes: u64, node: &Node) {
+        let path = |id: &str| format!("/api/v1/rows/order/{}:{id}/why", &id[id.len().saturating_sub(4)..]);
+        let row = |id: &String| node.ask_text(&path(id)).unwrap_or_default();
+        assert!(
+            self.wrong == 0,
+            "{} documents ended otherwise than the shop's books: no figure\n{}\n{}",
+            self.wrong,
+            self.told.join("\n"),
+            self.ids.iter().map(row).collect::<Vec<_>>().join("\n")
+        );
+        self.demand_probes(probes);
+    }
+
+    /// The same of a program that cannot be asked.
+    ///
+    /// # Panics
+    /// Any document is not as it should be.
+    pub fn demand_of_peer(&self, probes: u64) {
+        assert!(
+            self.wrong == 0,
+            "{} documents ended otherwise than the shop's books: no figure\n{}",
+            self.wrong,
+            self.told.join("\n")
+        );
+        self.demand_probes(probes);
+    }
+
+    fn demand_probes(&self, probes: u64) {
         assert_eq!(self.probes, probes, "probes in the index: no figure");
     }
 }
@@ -77,13 +107,13 @@ fn compare(judged: &mut Judged, what: &str, wanted: BTreeMap<String, Json>, foun
             Some((Ok(have), _)) if have == want => judged.right += 1,
             Some((_, text)) => {
                 let want = serde_json::to_string(&want).unwrap_or_default();
-                judged.differs(format!("{what} {id} is        {text}\n{what} {id} should be {want}"));
+                judged.differs(&id, format!("{what} {id} is        {text}\n{what} {id} should be {want}"));
             }
-            None => judged.differs(format!("{what} {id} is missing")),
+            None => judged.differs(&id, format!("{what} {id} is missing")),
         }
     }
     for id in found.into_keys() {
-        judged.differs(format!("{what} {id} should not be there"));
+        judged.differs(&id, format!("{what} {id} should not be there"));
     }
 }
 
@@ -111,7 +141,9 @@ fn in_redis(bed: &Bed, prefix: &str) -> BTreeMap<String, String> {
     let mut documents = BTreeMap::new();
     for chunk in keys.chunks(PAGE) {
         let mut pipe = redis::pipe();
-        chunk.iter().for_each(|key| drop(pipe.hget(key, "d")));
+        for key in chunk {
+            pipe.hget(key, "d");
+        }
         let found: Vec<Option<String>> = pipe.query(&mut connection).expect("documents");
         let named = chunk.iter().zip(found);
         documents.extend(named.filter_map(|(key, document)| Some((key[prefix.len()..].to_owned(), document?))));
