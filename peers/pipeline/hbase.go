@@ -161,7 +161,7 @@ func specifier(name string) []byte {
 
 // open learns a table's regions: their names are the row keys of hbase:meta.
 func (h *hbase) open(table string) error {
-	scan := pb.AppendString(pb.AppendTag(nil, 3, pb.BytesType), table+",")
+	scan := pb.AppendString(pb.AppendTag(nil, 3, pb.BytesType), table+",,")
 	scan = pb.AppendString(pb.AppendTag(scan, 4, pb.BytesType), table+"-")
 	body := pb.AppendBytes(pb.AppendTag(nil, 1, pb.BytesType), specifier("hbase:meta,,1"))
 	body = pb.AppendBytes(pb.AppendTag(body, 2, pb.BytesType), scan)
