@@ -18,6 +18,9 @@ use widerow::settings::GeneratorSettings;
 
 /// What every probe's order number begins with.
 pub const PROBE: &str = "PROBE";
+/// The order that takes a share of all events where a run asks for one.
+pub const HOT: &str = "PROBE-HOT";
+const HOT_ID: u64 = 9_999_999_999;
 const BATCH: usize = 500;
 /// The writer looks this often at what is due.
 const TICK: Duration = Duration::from_millis(2);
@@ -29,12 +32,14 @@ pub struct Load {
     pub records: u64,
     /// Probes written so far; their numbers begin at 0.
     pub probes: u64,
+    /// Times the hot order was written; its status is the last one's number.
+    pub hot: u64,
 }
 
-/// The shop of a run. `hot`: the share of events that go to one order.
-pub fn shop_settings(entities: u64, seed: u64, hot: f64) -> GeneratorSettings {
+/// The shop of a run.
+pub fn shop_settings(entities: u64) -> GeneratorSettings {
     GeneratorSettings {
-        seed,
+        seed: 7,
         entities,
         events: None,
         rate: None,
@@ -44,7 +49,7 @@ pub fn shop_settings(entities: u64, seed: u64, hot: f64) -> GeneratorSettings {
         partitions: PARTITIONS.unsigned_abs(),
         format: Format::Debezium,
         skew: 0.99,
-        hot,
+        hot: 0.0,
         big: 0.0,
         replay: 0.0,
     }
@@ -57,7 +62,7 @@ impl Load {
         // A request that is sent again must not change the order of a row's changes.
         config.set("acks", "all").set("enable.idempotence", "true");
         let producer = config.create().expect("a producer");
-        Self { shop: Shop::new(settings), producer, records: 0, probes: 0 }
+        Self { shop: Shop::new(settings), producer, records: 0, probes: 0, hot: 0 }
     }
 
     /// Row changes so far.
@@ -93,14 +98,20 @@ impl Load {
         self.flush();
     }
 
-    /// `rate` records a second for `length`, and `probe_rate` probes between them. Tells when each probe was meant to be;
-    /// the first one's number is the count of probes before.
-    pub fn stream(&mut self, rate: f64, probe_rate: f64, length: Duration) -> Vec<Instant> {
+    /// `rate` records a second for `length`, a share of them to one order, and `probe_rate` probes between them. Tells when
+    /// each probe was meant to be; the first one's number is the count of probes before.
+    pub fn stream(&mut self, rate: f64, hot: f64, probe_rate: f64, length: Duration) -> Vec<Instant> {
+        let hot_before = self.hot;
         let began = Instant::now();
         let probe_gap = Duration::from_secs_f64(1.0 / probe_rate);
         let (mut written, mut meant) = (0_u64, Vec::new());
         while began.elapsed() < length {
-            let due = (began.elapsed().as_secs_f64() * rate) as u64;
+            let due = (began.elapsed().as_secs_f64() * rate * (1.0 - hot)) as u64;
+            let hot_due = hot_before + (began.elapsed().as_secs_f64() * rate * hot) as u64;
+            while self.hot < hot_due {
+                self.hot += 1;
+                self.order(HOT_ID, HOT, self.hot);
+            }
             if due > written {
                 written += self.write_records((due - written).min(2_000) as usize);
             }
@@ -159,20 +170,26 @@ impl Load {
     fn probe(&mut self) {
         let number = self.probes;
         self.probes += 1;
-        let (id, at) = (10_000_000_000_u64 + number, now().0);
+        self.order(10_000_000_000_u64 + number, &format!("{PROBE}{number:08}"), 1);
+    }
+
+    /// An order of our own, as it is now.
+    fn order(&self, id: u64, order_no: &str, status: u64) {
+        // DATETIME(0) holds whole seconds.
+        let (now, at) = (now().0, now().0 / 1_000 * 1_000);
         let body = format!(
-            "{{\"before\":null,\"after\":{{\"id\":{id},\"order_no\":\"{PROBE}{number:08}\",\"user_id\":1,\"status\":1,\
+            "{{\"before\":null,\"after\":{{\"id\":{id},\"order_no\":\"{order_no}\",\"user_id\":1,\"status\":{status},\
              \"amount\":\"1.00\",\"pay_amount\":\"1.00\",\"freight\":\"0.00\",\"coupon\":\"0.00\",\"channel\":\"app\",\
              \"receiver\":\"nobody\",\"city\":\"Lyon\",\"remark\":null,\"created_at\":{at},\"updated_at\":{at}}},\
              \"source\":{{\"version\":\"3.5.0.Final\",\"connector\":\"mysql\",\"name\":\"shop\",\"ts_ms\":{at},\
              \"snapshot\":\"false\",\"db\":\"shop\",\"sequence\":null,\"table\":\"orders\",\"server_id\":11,\"gtid\":null,\
              \"file\":\"mysql-bin.000001\",\"pos\":4,\"row\":0,\"thread\":7,\"query\":null}},\"transaction\":null,\
-             \"op\":\"c\",\"ts_ms\":{at}}}"
+             \"op\":\"c\",\"ts_ms\":{now}}}"
         );
         let key = format!("{{\"id\":{id}}}");
-        let partition = (number % u64::from(PARTITIONS.unsigned_abs())) as i32;
+        let partition = (id % u64::from(PARTITIONS.unsigned_abs())) as i32;
         let sent = BaseRecord::<[u8], [u8]>::to("shop.shop.orders").partition(partition).key(key.as_bytes());
-        self.send_once_there_is_room(sent.payload(body.as_bytes()).timestamp(at));
+        self.send_once_there_is_room(sent.payload(body.as_bytes()).timestamp(now));
     }
 
     fn flush(&self) {

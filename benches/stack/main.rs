@@ -68,7 +68,7 @@ fn stack(name: &'static str, events: usize, rounds: usize) {
 /// Writes the log of a run.
 fn poured(bed: &Bed, report: &mut Report, events: usize) -> Load {
     let entities = argument("--entities", 20_000) as u64;
-    let mut load = Load::new(bed, &shop_settings(entities, 7, 0.0));
+    let mut load = Load::new(bed, &shop_settings(entities));
     load.pour(events as u64);
     say(format!("{} events of {entities} orders are in Kafka", load.events()));
     report.put("events", load.events());

@@ -6,7 +6,7 @@
 use crate::bed::{Bed, Round};
 use crate::common::measure::{Report, argument, say};
 use crate::gate::Gate;
-use crate::load::{Load, shop_settings};
+use crate::load::{HOT, Load, shop_settings};
 use crate::node::Node;
 use crate::{truth, watch};
 use hdrhistogram::Histogram;
@@ -15,6 +15,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const PROBES_PER_SECOND: f64 = 100.0;
+/// An hour: longer than any run.
+const DELAY_US_MAX: u64 = 3_600_000_000;
 
 /// A running node behind a gate, and its load.
 struct Site {
@@ -26,11 +28,14 @@ struct Site {
 }
 
 impl Site {
-    fn new(name: &str, hot: f64, round: impl FnOnce(Round) -> Round) -> Self {
-        let bed = Bed::new();
+    fn new(name: &str) -> Self {
+        Self::with(name, Bed::new(), None)
+    }
+
+    fn with(name: &str, bed: Bed, slow_line: Option<String>) -> Self {
         let gate = Gate::to(&bed.search.address());
-        let round = round(Round { search: Some(gate.address.clone()), ..Round::named(name) });
-        let load = Load::new(&bed, &shop_settings(argument("--entities", 20_000) as u64, 7, hot));
+        let round = Round { search: Some(gate.address.clone()), slow_line, ..Round::named(name) };
+        let load = Load::new(&bed, &shop_settings(argument("--entities", 20_000) as u64));
         let node = bed.node(&round);
         Self { bed, gate, round, node, load }
     }
@@ -51,22 +56,36 @@ impl Site {
         watch::await_rest(&mut self.node, &self.bed.log_ends(), || ());
     }
 
-    /// One stretch at this rate; the delays of its probes in microseconds.
-    fn stretch(&mut self, rate: f64, length: Duration) -> Histogram<u64> {
+    /// One stretch at this rate, a share of it to one order; the delays of its probes in microseconds.
+    fn stretch(&mut self, rate: f64, hot: f64, length: Duration) -> Histogram<u64> {
         let first = self.load.probes;
-        let meant = self.load.stream(rate, PROBES_PER_SECOND, length);
+        let meant = self.load.stream(rate, hot, PROBES_PER_SECOND, length);
         self.rest();
         self.delays(first, &meant)
     }
 
     fn delays(&self, first: u64, meant: &[Instant]) -> Histogram<u64> {
         let notes = self.gate.notes();
-        let mut delays = Histogram::new(3).expect("three digits");
+        let mut delays = Histogram::new_with_max(DELAY_US_MAX, 3).expect("three digits");
         for (number, meant) in (first..).zip(meant) {
-            let seen = notes.probes.get(&number).unwrap_or_else(|| panic!("probe {number} was never acknowledged: no figure"));
+            let seen = notes.probes.get(&number).unwrap_or_else(|| {
+                let (of, bulks) = (notes.probes.len(), notes.bulks.len());
+                let dead = watch::metric(&self.node, "widerow_dead_letters_total", "");
+                panic!(
+                    "probe {number} was never acknowledged (seen: {of} in {bulks} requests; {dead} dead letters): no figure\n{}",
+                    self.node.last_words()
+                )
+            });
             delays.saturating_record(u64::try_from(seen.saturating_duration_since(*meant).as_micros()).unwrap_or(u64::MAX));
         }
         delays
+    }
+
+    /// The hot order's document is its last change.
+    fn demand_hot(&self) {
+        let path = format!("/{}-orders/_doc/{HOT}", self.round.name);
+        let held: Value = serde_json::from_str(&self.bed.ask_search("GET", &path, None)).expect("a document");
+        assert_eq!(held["_source"]["status"], json!(self.load.hot), "the hot order's last status: no figure");
     }
 
     /// Stops the node and holds every document against the books.
@@ -110,12 +129,12 @@ fn full_rate(site: &mut Site) -> f64 {
 /// Change to search at shares of the maximum.
 pub fn freshness() {
     let mut report = Report::new("freshness");
-    let mut site = Site::new("freshness", 0.0, |round| round);
+    let mut site = Site::new("freshness");
     let full = full_rate(&mut site);
     let mut steps = Vec::new();
     for share in [25, 50, 75, 90] {
         let rate = full * f64::from(share) / 100.0;
-        let figures = quantiles(&site.stretch(rate, stretch_length()));
+        let figures = quantiles(&site.stretch(rate, 0.0, stretch_length()));
         say(format!("{share} % ({rate:.0} events/s): {}", told(&figures)));
         steps.push(json!({ "share": share, "events_per_second": rate.round(), "delay": figures }));
     }
@@ -125,43 +144,32 @@ pub fn freshness() {
     report.finish();
 }
 
-/// Others' delays while one order takes a tenth of all events, and while another line's sink is slow.
+/// Others' delays while one order takes a tenth of all events, and while another line's search answers ten times slower.
 pub fn hot() {
     let mut report = Report::new("hot");
     let (rate, length) = (argument("--rate", 3_000) as f64, stretch_length());
-    let mut ratios = Vec::new();
-    for (name, hot, slow) in [("even", 0.0, false), ("one_hot_row", 0.1, false), ("one_slow_line", 0.0, true)] {
-        let mut slow_gate = None;
-        let mut site = Site::new(&format!("hot_{name}").replace('_', ""), hot, |round| round);
-        if slow {
-            let gate = Gate::to(&site.bed.search.address());
-            site.round.slow_line = Some(gate.address.clone());
-            site.node = site.bed.node(&site.round);
-            slow_gate = Some(gate);
-        }
-        site.maximum(30_000);
-        let usual = bulk_time(&site);
-        if let Some(gate) = &slow_gate {
-            gate.delay(usual * 10);
-        }
-        let figures = quantiles(&site.stretch(rate, length));
-        if let Some(gate) = &slow_gate {
-            gate.delay(Duration::ZERO);
-        }
+    let bed = Bed::new();
+    let slow = Gate::to(&bed.search.address());
+    let mut site = Site::with("hot", bed, Some(slow.address.clone()));
+    site.maximum(argument("--events", 30_000) as u64);
+    let usual = bulk_time(&site);
+    let mut tails = Vec::new();
+    for (name, hot, delay) in [("even", 0.0, Duration::ZERO), ("hot_row", 0.1, Duration::ZERO), ("slow_line", 0.0, usual * 9)] {
+        slow.delay(delay);
+        let figures = quantiles(&site.stretch(rate, hot, length));
+        slow.delay(Duration::ZERO);
         say(format!("{name}: {}", told(&figures)));
-        ratios.push(figures["p99_ms"].as_f64().unwrap_or(f64::NAN));
+        tails.push(figures["p99_ms"].as_f64().unwrap_or(f64::NAN));
         report.put(name, figures);
-        let system = site.finish();
-        report.put("system", system);
     }
+    site.demand_hot();
+    let (row, line) = (tails[1] / tails[0], tails[2] / tails[0]);
+    say(format!("others' p99: {row:.2} times beside a hot row, {line:.2} times beside a slow line"));
     report.put("rate", rate);
-    report.put("hot_row_p99_ratio", ratios[1] / ratios[0]);
-    report.put("slow_line_p99_ratio", ratios[2] / ratios[0]);
-    say(format!(
-        "others' p99: {:.2} times beside a hot row, {:.2} times beside a slow line",
-        ratios[1] / ratios[0],
-        ratios[2] / ratios[0]
-    ));
+    report.put("usual_bulk_ms", usual.as_secs_f64() * 1e3);
+    report.put("hot_row_p99_ratio", row);
+    report.put("slow_line_p99_ratio", line);
+    report.put("system", site.finish());
     report.finish();
 }
 
@@ -174,7 +182,7 @@ fn bulk_time(site: &Site) -> Duration {
 /// Killed at half load: how long until the search server acknowledges again.
 pub fn recover() {
     let mut report = Report::new("recover");
-    let mut site = Site::new("recover", 0.0, |round| round);
+    let mut site = Site::new("recover");
     let rate = argument("--rate", 3_000) as f64;
     site.maximum(30_000);
     let mut lives = Vec::new();
@@ -182,7 +190,7 @@ pub fn recover() {
         let first = site.load.probes;
         let (load, node) = (&mut site.load, &mut site.node);
         let (killed, meant) = thread::scope(|scope| {
-            let writing = scope.spawn(move || load.stream(rate, PROBES_PER_SECOND, Duration::from_secs(15)));
+            let writing = scope.spawn(move || load.stream(rate, 0.0, PROBES_PER_SECOND, Duration::from_secs(15)));
             thread::sleep(Duration::from_secs(5));
             let killed = Instant::now();
             node.kill();
@@ -205,7 +213,7 @@ pub fn recover() {
 /// Every document written anew while changes flow.
 pub fn rebuild() {
     let mut report = Report::new("rebuild");
-    let mut site = Site::new("rebuild", 0.0, |round| round);
+    let mut site = Site::new("rebuild");
     let rate = argument("--rate", 1_000) as f64;
     site.maximum(argument("--events", 60_000) as u64);
     let (began, first) = (Instant::now(), site.load.probes);
@@ -217,7 +225,7 @@ pub fn rebuild() {
     let path = format!("/api/v1/runs/{}", run["id"].as_str().map_or_else(|| run["id"].to_string(), ToOwned::to_owned));
     let (load, node) = (&mut site.load, &site.node);
     let (took, meant) = thread::scope(|scope| {
-        let writing = scope.spawn(move || load.stream(rate, PROBES_PER_SECOND, stretch_length()));
+        let writing = scope.spawn(move || load.stream(rate, 0.0, PROBES_PER_SECOND, stretch_length()));
         let took = loop {
             run = node.ask(&path).unwrap_or(Value::Null);
             if matches!(run["state"].as_str(), Some("done" | "failed" | "cancelled")) {

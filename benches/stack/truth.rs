@@ -1,7 +1,7 @@
 //! What stands in the sinks, held against the shop's books. A run that ends otherwise has no figure.
 
 use crate::bed::Bed;
-use crate::load::PROBE;
+use crate::load::{HOT, PROBE};
 use crate::node::Node;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -43,6 +43,8 @@ impl Judged {
             self.told.join("\n"),
             self.ids.iter().map(row).collect::<Vec<_>>().join("\n")
         );
+        let dead = crate::watch::metric(node, "widerow_dead_letters_total", "");
+        assert!(dead == 0.0, "{dead} records went to the dead letters: no figure\n{}", node.last_words());
         self.demand_probes(probes);
     }
 
@@ -99,6 +101,7 @@ pub fn judge(bed: &Bed, round: &str, mut expected: Documents) -> Judged {
 
 fn compare(judged: &mut Judged, what: &str, wanted: BTreeMap<String, Json>, found: BTreeMap<String, String>) {
     let mut found = found;
+    found.remove(HOT);
     let before = found.len();
     found.retain(|id, _| !id.starts_with(PROBE));
     judged.probes += (before - found.len()) as u64;
