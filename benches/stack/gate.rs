@@ -3,6 +3,7 @@
 //! A client sends its next request on a connection only after the answer to the last one, so the bytes since the last
 //! answer are one request.
 
+use crate::watch::pause;
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -90,7 +91,7 @@ fn answered(request: &[u8], answer: &[u8], notes: &Mutex<Notes>, delay: &AtomicU
     }
     let delay = delay.load(Ordering::Relaxed);
     if delay > 0 {
-        thread::sleep(Duration::from_micros(delay));
+        pause(Duration::from_micros(delay));
     }
     let refused = answer.windows(12).any(|w| w == b"\"status\":429" || w == b"\"status\":503");
     let now = Instant::now();

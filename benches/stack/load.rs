@@ -5,10 +5,10 @@
 //! probe, the writer included, counts against the run.
 
 use crate::bed::{Bed, PARTITIONS};
+use crate::watch::pause;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use widerow::domain::decode::Format;
 use widerow::domain::ids::Millis;
@@ -122,7 +122,7 @@ impl Load {
                 meant.push(at);
             }
             self.producer.poll(Duration::ZERO);
-            thread::sleep(TICK);
+            pause(TICK);
         }
         self.flush();
         meant

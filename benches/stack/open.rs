@@ -8,6 +8,7 @@ use crate::common::measure::{Report, argument, say};
 use crate::gate::Gate;
 use crate::load::{HOT, Load, shop_settings};
 use crate::node::Node;
+use crate::watch::pause;
 use crate::{truth, watch};
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
@@ -191,7 +192,7 @@ pub fn recover() {
         let (load, node) = (&mut site.load, &mut site.node);
         let (killed, meant) = thread::scope(|scope| {
             let writing = scope.spawn(move || load.stream(rate, 0.0, PROBES_PER_SECOND, Duration::from_secs(15)));
-            thread::sleep(Duration::from_secs(5));
+            pause(Duration::from_secs(5));
             let killed = Instant::now();
             node.kill();
             node.start();
@@ -231,7 +232,7 @@ pub fn rebuild() {
             if matches!(run["state"].as_str(), Some("done" | "failed" | "cancelled")) {
                 break began.elapsed().as_secs_f64();
             }
-            thread::sleep(Duration::from_millis(50));
+            pause(Duration::from_millis(50));
         };
         (took, writing.join().expect("the writer"))
     });

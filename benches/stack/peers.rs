@@ -7,6 +7,7 @@ use crate::common::naive::Naive;
 use crate::common::shop::Log;
 use crate::cost::Meter;
 use crate::load::Load;
+use crate::watch::pause;
 use crate::{number, poured, truth, widerow_round};
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -122,7 +123,7 @@ fn last_cpu(pid: u32) -> f64 {
             return last;
         }
         last = (ticks(11) + ticks(12)) / 100.0;
-        std::thread::sleep(Duration::from_millis(20));
+        pause(Duration::from_millis(20));
     }
     last
 }

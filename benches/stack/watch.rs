@@ -5,7 +5,6 @@ use crate::cost::{Cost, Meter};
 use crate::node::Node;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::thread;
 use std::time::{Duration, Instant};
 
 const LOOK: Duration = Duration::from_millis(50);
@@ -13,6 +12,12 @@ const LOOK: Duration = Duration::from_millis(50);
 const QUIET_LOOKS: u32 = 4;
 /// Only a defect makes a run wait so long.
 const PATIENCE: Duration = Duration::from_secs(240);
+
+/// Lets time pass between two looks, or until something is due; nothing counts on what it brings.
+pub fn pause(time: Duration) {
+    let (_keep, never) = std::sync::mpsc::sync_channel::<()>(0);
+    let _ = never.recv_timeout(time);
+}
 
 type Places = BTreeMap<(String, i64), i64>;
 
@@ -36,7 +41,7 @@ pub fn work_off(bed: &Bed, node: &mut Node) -> Ran {
         if places(node).is_some_and(|places| places.iter().any(|(_, (position, _))| *position > 0)) {
             break Instant::now();
         }
-        thread::sleep(LOOK);
+        pause(LOOK);
     };
     let (done, cost) = await_rest(node, &ends, || meter.stop());
     Ran { whole: done - began, working: done - first, cost }
@@ -62,7 +67,7 @@ pub fn await_rest<T>(node: &mut Node, ends: &Places, note: impl Fn() -> T) -> (I
         } else {
             (looks, first) = (0, None);
         }
-        thread::sleep(LOOK);
+        pause(LOOK);
     }
 }
 
