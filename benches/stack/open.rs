@@ -241,6 +241,7 @@ pub fn rebuild() {
     let figures = quantiles(&site.delays(first, &meant));
     say(format!("rebuild: {run} in {took:.1} s; live changes meanwhile: {}", told(&figures)));
     report.put("seconds", took);
+    report.put("jobs_per_second", run["done"].as_f64().unwrap_or(f64::NAN) / took);
     report.put("run", run);
     report.put("rate", rate);
     report.put("delay", figures);

@@ -25,7 +25,7 @@ const FIGURES: &[(&str, &str, &str, &str, &str)] = &[
     ("hot", "/hot_row_p99_ratio", "others' p99 beside a row with 10 % of events", "×", "≤ 2"),
     ("hot", "/slow_line_p99_ratio", "others' p99 beside a line ten times slower", "×", ""),
     ("recover", "/lives/0/first_acknowledged_seconds", "kill -9 to first acknowledged event", "s", "≤ 5"),
-    ("rebuild", "/documents_per_second", "rebuild beside live changes: documents", "/s", ""),
+    ("rebuild", "/jobs_per_second", "rebuild beside live changes: rows whose document is asked for", "/s", ""),
     ("peers", "/of_go", "whole stack beside the Go design: events/s", "×", "≥ 4"),
 ];
 
