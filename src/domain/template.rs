@@ -4,6 +4,7 @@
 //! callers hand in a look-up.
 
 use super::ids::Name;
+use compact_str::CompactString;
 use md5::{Digest, Md5};
 use std::fmt::Write;
 
@@ -144,8 +145,8 @@ impl Template {
     ///
     /// # Errors
     /// The column whose look-up gave nothing.
-    pub fn render<'a>(&self, value: impl Fn(Name) -> Option<&'a str>) -> Result<String, Name> {
-        let mut out = String::with_capacity(40);
+    pub fn render<'a>(&self, value: impl Fn(Name) -> Option<&'a str>) -> Result<CompactString, Name> {
+        let mut out = CompactString::default();
         for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => out.push_str(text),
@@ -277,8 +278,8 @@ fn parse_piece(inner: &str, at: usize) -> Result<Piece, TemplateError> {
 }
 
 impl Function {
-    fn write(self, value: &str, out: &mut String) {
-        let pad = |out: &mut String, have: usize, want: usize| (have..want).for_each(|_| out.push('0'));
+    fn write(self, value: &str, out: &mut CompactString) {
+        let pad = |out: &mut CompactString, have: usize, want: usize| (have..want).for_each(|_| out.push('0'));
         match self {
             Self::Whole => out.push_str(value),
             Self::Last4 => {
@@ -288,7 +289,7 @@ impl Function {
             }
             Self::Md5 => {
                 let digest = Md5::digest(value.as_bytes());
-                // Writing to a String cannot fail.
+                // Writing to a text cannot fail.
                 let _ = write!(out, "{:02x}{:02x}", digest[0], digest[1]);
             }
             Self::Pad(width) => {

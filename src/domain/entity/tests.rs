@@ -5,7 +5,7 @@ use crate::domain::job::Lane;
 use crate::domain::line::{Selector, When};
 use crate::domain::route::{MoveOut, Touched};
 use crate::domain::row::PartId;
-use crate::domain::samples::{dead, line, name, part, part_id, row, row_id, shop, told};
+use crate::domain::samples::{dead, line, name, part, part_id, row, row_id, shop, told, told_keys};
 
 const NOW: Millis = Millis(1_000);
 
@@ -19,7 +19,7 @@ fn entity(version: VersionKind) -> EntityState<usize> {
 
 fn change(part: PartId, stamp: i64, effect: Effect) -> RowChange {
     let touched = Touched { table: Some(part.table), all: true, ..Touched::default() };
-    let keys = told(&[("order_no", "7")]);
+    let keys = told_keys(&[("order_no", "7")]);
     RowChange { row: order(), part, stamp: Stamp(stamp), effect, keys, touched, at: Some(Millis(stamp)), logged: None }
 }
 
@@ -59,7 +59,7 @@ fn one_write_flies_and_the_rest_goes_together() {
     let (lines, mut entity) = ([line("search", "order")], entity(VersionKind::Weight));
     assert!(entity.apply([(put("1", 5), 0)], &lines, NOW).at_once.is_empty(), "J3: nothing is offered before the write");
     let first = entity.next_write().expect("a write");
-    assert_eq!(first.change.keys, told(&[("order_no", "7")]), "M9");
+    assert_eq!(first.change.keys, told_keys(&[("order_no", "7")]), "M9");
     entity.apply([(put("1", 6), 1), (put("2", 7), 2)], &lines, NOW);
     assert!(entity.next_write().is_none(), "N1: a second write was let out");
     let batch = written(&mut entity);
