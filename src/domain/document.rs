@@ -148,7 +148,7 @@ impl Document {
     /// # Errors
     /// A key column the row does not hold.
     pub fn id(&self, row: &WideRow) -> Result<String, DocumentError> {
-        self.id.render(|c| row.keys.get(c).text()).map(String::from).map_err(DocumentError::NoId)
+        self.id.render(|c| row.keys.get(c).text()).map_err(DocumentError::NoId)
     }
 
     /// Builds the document of a living row. `kind` is one of the schema's.

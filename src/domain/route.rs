@@ -254,11 +254,11 @@ impl Target<'_> {
             }
             child_key(self.table.id.iter().filter_map(|c| image.get(*c).text()))
         };
-        let key = self.kind.key.render(|column| keys.get(column).text()).map_err(missing)?;
-        if key.is_empty() {
+        let key = self.kind.key.rendered(|column| keys.get(column).text(), RowKey::new).map_err(missing)?;
+        if key.as_str().is_empty() {
             return Err(BadRecord::new(BadReason::MissingKey, format!("the row key of kind `{}` is empty", self.kind.name)));
         }
-        let row = RowId { kind: self.kind.name, key: RowKey::new(&key) };
+        let row = RowId { kind: self.kind.name, key };
         Ok(Place { row, part: PartId { table: self.table.short, child }, keys })
     }
 }

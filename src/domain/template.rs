@@ -4,8 +4,8 @@
 //! callers hand in a look-up.
 
 use super::ids::Name;
-use compact_str::CompactString;
 use md5::{Digest, Md5};
+use std::cell::Cell;
 use std::fmt::Write;
 
 /// A parsed template. Renders to text from column values.
@@ -145,15 +145,29 @@ impl Template {
     ///
     /// # Errors
     /// The column whose look-up gave nothing.
-    pub fn render<'a>(&self, value: impl Fn(Name) -> Option<&'a str>) -> Result<CompactString, Name> {
-        let mut out = CompactString::default();
+    pub fn render<'a>(&self, value: impl Fn(Name) -> Option<&'a str>) -> Result<String, Name> {
+        self.rendered(value, str::to_owned)
+    }
+
+    /// As [`Template::render`], for a caller that keeps something else than the text; its room is used again.
+    ///
+    /// # Errors
+    /// As [`Template::render`].
+    pub fn rendered<'a, T>(&self, value: impl Fn(Name) -> Option<&'a str>, keep: impl FnOnce(&str) -> T) -> Result<T, Name> {
+        thread_local! {
+            static ROOM: Cell<String> = const { Cell::new(String::new()) };
+        }
+        let mut out = ROOM.take();
+        out.clear();
         for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => out.push_str(text),
                 Piece::Column { name, function } => function.write(value(*name).ok_or(*name)?, &mut out),
             }
         }
-        Ok(out)
+        let kept = keep(&out);
+        ROOM.set(out);
+        Ok(kept)
     }
 }
 
@@ -278,8 +292,8 @@ fn parse_piece(inner: &str, at: usize) -> Result<Piece, TemplateError> {
 }
 
 impl Function {
-    fn write(self, value: &str, out: &mut CompactString) {
-        let pad = |out: &mut CompactString, have: usize, want: usize| (have..want).for_each(|_| out.push('0'));
+    fn write(self, value: &str, out: &mut String) {
+        let pad = |out: &mut String, have: usize, want: usize| (have..want).for_each(|_| out.push('0'));
         match self {
             Self::Whole => out.push_str(value),
             Self::Last4 => {

@@ -6,8 +6,8 @@ use crate::domain::ids::{Millis, RowId};
 use crate::domain::route::RowChange;
 use actix::dev::Message;
 use smallvec::SmallVec;
-use std::sync::{Arc, OnceLock, Weak};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 
 /// All changes of one row in one polled batch, in record order, each with its ticket.
 #[derive(Message)]

@@ -1,6 +1,7 @@
 //! From an entity to the offerer.
 
 use super::ticket::Ticket;
+use crate::domain::entity::Tickets;
 use crate::domain::ids::Millis;
 use crate::domain::job::Offer;
 
@@ -10,5 +11,5 @@ pub struct OfferJobs {
     pub offers: Vec<Offer>,
     /// When the row store acknowledged what they are owed for.
     pub written: Millis,
-    pub tickets: Vec<Ticket>,
+    pub tickets: Tickets<Ticket>,
 }

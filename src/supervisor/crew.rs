@@ -72,14 +72,16 @@ impl CrewSlot {
             Role::Writer(belt) => {
                 let taken = belt.clone();
                 let (rows, meters) = (Arc::clone(&stores.rows), stores.store_meters.clone());
-                let address = place.spawn(move |_| WriterActor::new(taken, WriterSetup { rows, meters, clock, thread, restarts }));
+                let address =
+                    place.spawn(move |_| WriterActor::new(taken, WriterSetup { rows, meters, clock, thread, restarts }));
                 belt.point_to(address.clone().recipient());
                 Handle::of(&address)
             }
             Role::Offerer(belt) => {
                 let taken = belt.clone();
                 let (queue, meters) = (Arc::clone(&stores.queue), Arc::clone(&stores.line_meters));
-                let address = place.spawn(move |_| OffererActor::new(taken, OffererSetup { queue, meters, clock, thread, restarts }));
+                let address =
+                    place.spawn(move |_| OffererActor::new(taken, OffererSetup { queue, meters, clock, thread, restarts }));
                 belt.point_to(address.clone().recipient());
                 Handle::of(&address)
             }

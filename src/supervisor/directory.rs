@@ -197,6 +197,14 @@ impl EntityDirectory {
 
 impl RowDirectory for EntityDirectory {
     fn apply(&self, message: ApplyChanges) {
+        // Most rows live already: found by a borrowed key.
+        if let Some(mut held) = self.live.get_mut(&message.row)
+            && held.address.connected()
+        {
+            held.sent += 1;
+            held.address.do_send(message);
+            return;
+        }
         let mut spawned = false;
         match self.live.entry(message.row.clone()) {
             Entry::Occupied(mut held) => {
