@@ -36,7 +36,7 @@ fn merges(spec: Option<&Spec>, base: &Node, over: &Node) -> bool {
         return false;
     }
     match spec.map(|spec| spec.kind) {
-        Some(Kind::Map { .. } | Kind::Named(_) | Kind::Dict(_)) => true,
+        Some(Kind::Map { .. } | Kind::Named(_) | Kind::Dict(_) | Kind::Properties) => true,
         Some(Kind::Component(component)) => {
             let kind = |node: &Node| {
                 let kinds = component.built.iter().chain(component.later);

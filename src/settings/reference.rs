@@ -129,6 +129,9 @@ fn takes(kind: Kind) -> String {
         Kind::Component(Component { built, .. }) => format!("a map with one of the kinds: {}", built.join(", ")),
         Kind::Field => "a text, or a map".to_owned(),
         Kind::Dict(what) => format!("a map of {what}"),
+        Kind::Properties => {
+            "a map of properties and their values; secret ones as secret://file/PATH or secret://env/NAME".to_owned()
+        }
         Kind::Lanes => "{ name: weight, … }, or { strict: [name, …] }".to_owned(),
         Kind::Stamp => "offset, position, or { column: name }".to_owned(),
         Kind::List([]) => "a list of names".to_owned(),
@@ -240,7 +243,7 @@ fn leaf(kind: Kind) -> Json {
         Kind::List([]) => names,
         Kind::List(allowed) => json!({ "type": "array", "items": { "enum": allowed } }),
         Kind::AnyOrList => json!({ "anyOf": [{ "const": "any" }, names] }),
-        Kind::Dict(_) => json!({ "type": ["object", "null"] }),
+        Kind::Dict(_) | Kind::Properties => json!({ "type": ["object", "null"] }),
         Kind::Lanes => json!({ "type": "object", "minProperties": 1 }),
         Kind::Stamp => {
             let column = json!({ "column": { "type": "string" } });

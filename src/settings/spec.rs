@@ -25,6 +25,8 @@ pub enum Kind {
     Field,
     /// A map by name whose values `lines` and `rows` read: columns, routes, lanes of a line, types.
     Dict(&'static str),
+    /// Properties of a client library and their values, of which some are secrets.
+    Properties,
     /// `{ name: weight, … }` or `{ strict: [name, …] }`; replaced whole by a later file, because its order counts.
     Lanes,
     /// `offset`, `position` or `{ column: name }`.
@@ -185,7 +187,7 @@ pub const KEYS: &[Key] = &[
     key("sources.*.kafka.sasl.mechanism", Kind::OneOf(&["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])),
     key("sources.*.kafka.sasl.username", Kind::Text),
     key("sources.*.kafka.sasl.password", Kind::Secret),
-    key("sources.*.kafka.properties", Kind::Dict("a property of librdkafka and its value")),
+    key("sources.*.kafka.properties", Kind::Properties),
     key("sources.*.format", Kind::OneOf(FORMATS)),
     key("sources.*.stamp", Kind::Stamp),
     key("sources.*.partitioned_by", Kind::List(&[])),
@@ -326,7 +328,7 @@ pub const KEYS: &[Key] = &[
     key("lines.*.sink.kafka.sasl.mechanism", Kind::OneOf(&["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])),
     key("lines.*.sink.kafka.sasl.username", Kind::Text),
     key("lines.*.sink.kafka.sasl.password", Kind::Secret),
-    key("lines.*.sink.kafka.properties", Kind::Dict("a property of librdkafka and its value")),
+    key("lines.*.sink.kafka.properties", Kind::Properties),
     key("lines.*.delete", Kind::OneOf(&["delete", "tombstone", "ignore"])),
     key("lines.*.skip_equal", Kind::Bool),
     key("lines.*.workers", count(1, 256)),
