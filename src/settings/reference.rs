@@ -4,7 +4,7 @@
 
 use super::findings::nearest;
 use super::load::defaults;
-use super::spec::{self, Component, KEYS, Kind, Spec};
+use super::spec::{self, KEYS, Kind, Spec};
 use super::tree::{Node, Value};
 use serde_json::{Map, Value as Json, json};
 
@@ -126,7 +126,7 @@ fn takes(kind: Kind) -> String {
     match kind {
         Kind::Map { .. } => "a map".to_owned(),
         Kind::Named(what) => format!("a map with a name for each {what}"),
-        Kind::Component(Component { built, .. }) => format!("a map with one of the kinds: {}", built.join(", ")),
+        Kind::Component(component) => format!("a map with one of the kinds: {}", component.available()),
         Kind::Field => "a text, or a map".to_owned(),
         Kind::Dict(what) => format!("a map of {what}"),
         Kind::Properties => {
@@ -171,8 +171,9 @@ fn schema_of(spec: &Spec) -> Json {
             json!({ "type": ["object", "null"], "additionalProperties": spec.named().map(schema_of).unwrap_or_default() })
         }
         Kind::Component(component) => {
-            let mut schema = object(spec, component.built);
-            let kinds: Vec<Json> = component.built.iter().map(|kind| json!({ "required": [kind] })).collect();
+            let built: Vec<&str> = component.built().collect();
+            let mut schema = object(spec, &built);
+            let kinds: Vec<Json> = built.iter().map(|kind| json!({ "required": [kind] })).collect();
             if let (None, Json::Object(schema)) = (component.default, &mut schema) {
                 schema.insert("oneOf".to_owned(), Json::Array(kinds));
             }

@@ -152,13 +152,12 @@ impl Shaper<'_> {
 
     fn component(&mut self, spec: &Spec, component: Component, entry: &Entry, default: Option<&Entry>) -> Option<Entry> {
         let Value::Map(entries) = &entry.value.value else { return self.wrong_shape(entry, "a map that names the kind") };
-        let Component { what, built, later, .. } = component;
-        let available = built.join(", ");
-        let chosen: Vec<&Entry> = entries.iter().filter(|e| built.contains(&e.key.as_str())).collect();
+        let (what, available) = (component.what, component.available());
+        let chosen: Vec<&Entry> = entries.iter().filter(|e| component.is_built(&e.key)).collect();
         let mut told = false;
         for written in entries {
             let key = written.key.as_str();
-            if later.contains(&key) && !built.contains(&key) {
+            if component.is_kind(key) && !component.is_built(key) {
                 told = true;
                 let message = format!("`{key}` is not built into this version; available: {available}");
                 self.findings.add(Code::NotBuilt, written.key_place, message);
@@ -168,7 +167,7 @@ impl Shaper<'_> {
                 if kind_like && nearest(key, spec.child_names().filter(|c| !component.is_kind(c))).is_none() {
                     told = true;
                     let message = format!("`{key}` is no kind of {what}; available: {available}");
-                    self.findings.add(Code::UnknownKind, written.key_place, message).nearest(key, built.iter().copied());
+                    self.findings.add(Code::UnknownKind, written.key_place, message).nearest(key, component.built());
                     self.hide_below(&written.value, false);
                 } else {
                     self.unknown(spec, written);
@@ -186,7 +185,10 @@ impl Shaper<'_> {
             None => {
                 let message = format!("this {what} does not say its kind; available: {available}");
                 let finding = self.findings.add(Code::NoKind, entry.key_place, message);
-                finding.help(format!("write one of them as a key, like `{}: {{ … }}`", built[0]));
+                finding.help(format!(
+                    "write one of them as a key, like `{}: {{ … }}`",
+                    component.built().next().unwrap_or("embedded")
+                ));
                 None
             }
         };
