@@ -88,7 +88,7 @@ fn open_sink(line: &LineSettings, settings: &Settings, store: &Arc<EmbeddedStore
         SinkKind::Embedded => Arc::new(EmbeddedDocuments::open(Arc::clone(store), line.line.name)),
         SinkKind::Jsonl { path } => Arc::new(JsonlSink::open(path.clone())?),
         #[cfg(feature = "elasticsearch")]
-        SinkKind::Elasticsearch(search) => search::sink(search, line, settings)?,
+        SinkKind::Elasticsearch(search) => search::sink(search, line)?,
         #[cfg(feature = "redis")]
         SinkKind::Redis(redis) => redis_sink::sink(redis, line, settings)?,
         #[cfg(feature = "kafka")]
@@ -168,7 +168,7 @@ fn open_source(source: &settings::Source, settings: &Settings, doors: &Doors, mo
         }
         SourceKind::Generator(generator) => Box::new(GeneratorSource::new(source.name.clone(), generator)),
         #[cfg(feature = "kafka")]
-        SourceKind::Kafka(kafka) => kafka::source(kafka, source, settings, doors, mode)?,
+        SourceKind::Kafka(kafka) => kafka::source(kafka, source, settings, doors),
         #[cfg(not(feature = "kafka"))]
         SourceKind::Kafka(_) => return Err(left_out("kafka")),
     })
