@@ -1,6 +1,6 @@
 //! Every verb and flag, as clap reads them (3-interfaces 3.4). What they do is in the file of the verb's name.
 //!
-//! The help is an interface too: `help.txt` holds it word for word.
+//! The help is an interface too: `docs/reference.md` holds it word for word.
 
 mod epoch;
 mod top;
@@ -530,6 +530,8 @@ pub enum Config {
     },
     /// The JSON Schema of the configuration.
     Schema,
+    /// Every key, finding, verb, address and metric as one page of Markdown.
+    Reference,
 }
 
 #[derive(Args, Debug)]

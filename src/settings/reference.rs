@@ -1,4 +1,4 @@
-//! The list of keys as a reference: `config explain KEY` and the JSON Schema.
+//! The list of keys as a reference: `config explain KEY`, the reference page and the JSON Schema.
 //!
 //! Both are made from `spec` and `config/default.yaml` alone, so they cannot differ from what the loader accepts.
 
@@ -42,6 +42,30 @@ pub fn explain(path: &str) -> Result<String, String> {
         [only] => Ok(one(only)),
         _ => Ok(found.iter().map(|path| format!("{path}\n  {}\n", doc(path))).collect()),
     }
+}
+
+/// A key as the reference page shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyLine {
+    /// `*` where the user names things.
+    pub path: &'static str,
+    pub takes: String,
+    /// Empty where a default means nothing, or where the key must be written.
+    pub default: String,
+    pub doc: &'static str,
+}
+
+/// Every key, in the order of the list.
+pub fn keys() -> impl Iterator<Item = KeyLine> {
+    KEYS.iter().map(|key| {
+        let optional = key.kind == Kind::Map { optional: true };
+        let takes = if optional { "a map; may be left out".to_owned() } else { takes(key.kind) };
+        let default = match key.kind {
+            Kind::Component(component) => component.default.map(str::to_owned),
+            kind => default_of(key.path).filter(|node| !node.is_null()).and_then(|_| default_text(key.path, kind)),
+        };
+        KeyLine { path: key.path, takes, default: default.unwrap_or_default(), doc: doc(key.path) }
+    })
 }
 
 /// Whether a key's segments match what was asked. `*` takes one name, or several segments of one (tables have dots);

@@ -83,6 +83,8 @@ fn shared_where_the_queue_is(settings: &Settings, ledger: Arc<dyn Ledger>, rows:
     Arc::new(SharedNotes::new(ledger, Arc::clone(rows)))
 }
 
+// Sinks of this node alone ask for no settings.
+#[cfg_attr(not(any(feature = "kafka", feature = "redis")), allow(unused_variables))]
 fn open_sink(line: &LineSettings, settings: &Settings, store: &Arc<EmbeddedStore>) -> Result<Arc<dyn Sink>, Fault> {
     Ok(match &line.sink {
         SinkKind::Embedded => Arc::new(EmbeddedDocuments::open(Arc::clone(store), line.line.name)),
@@ -135,6 +137,7 @@ pub fn parts_unread(settings: &Settings, doors: Doors) -> Parts {
 }
 
 /// Sources whose topics have lives (E3), for people's questions.
+#[cfg_attr(not(feature = "kafka"), allow(unused_variables))]
 pub fn topic_lives(settings: &Settings, doors: &Doors) -> Vec<Arc<dyn TopicLives>> {
     settings
         .sources
@@ -161,6 +164,7 @@ pub fn begin_anew(settings: &Settings) -> Result<(), Fault> {
     EmbeddedStore::remove(&settings.node.data_dir)
 }
 
+#[cfg_attr(not(feature = "kafka"), allow(unused_variables))]
 fn open_source(source: &settings::Source, settings: &Settings, doors: &Doors, mode: RunMode) -> Result<Box<dyn Source>, Fault> {
     Ok(match &source.kind {
         SourceKind::Jsonl { path } => {
