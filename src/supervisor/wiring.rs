@@ -1,6 +1,6 @@
 //! From settings to parts: the only place that knows every concrete store, queue, source and sink.
 //!
-//! Keeps E5 (a configuration that would orphan rows is refused). Offline verbs open the same stores through it.
+//! `kinds` keeps E5 (a configuration that would orphan rows is refused). Offline verbs open the same stores through it.
 
 #[cfg(feature = "redis")]
 mod asynq;
@@ -10,6 +10,7 @@ mod hbase;
 mod kafka;
 #[cfg(feature = "kafka")]
 mod kafka_sink;
+mod kinds;
 pub mod probe;
 #[cfg(feature = "redis")]
 mod redis_sink;
@@ -17,11 +18,12 @@ mod redis_sink;
 mod search;
 pub mod shop;
 
+pub use kinds::check_fingerprints;
+
 use super::engine::{Parts, SourcePart};
 use super::unread::Unread;
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{Millis, Name};
-use crate::domain::schema::{RowKind, Schema};
 use crate::io::embedded::{EmbeddedDocuments, EmbeddedLedger, EmbeddedQueue, EmbeddedRowStore, EmbeddedStore};
 use crate::io::generator::GeneratorSource;
 use crate::io::jobbook::wait::wall_clock;
@@ -176,49 +178,6 @@ fn open_source(source: &settings::Source, settings: &Settings, doors: &Doors, mo
         #[cfg(not(feature = "kafka"))]
         SourceKind::Kafka(_) => return Err(left_out("kafka")),
     })
-}
-
-/// E5: refuses a run whose row kinds differ from those that wrote the store, and notes the kinds that are new.
-///
-/// # Errors
-/// [`FaultKind::Incompatible`] with both fingerprints and what to do.
-pub async fn check_fingerprints(rows: &dyn RowStore, schema: &Schema, settings: &Settings) -> Result<(), Fault> {
-    for kind in &schema.kinds {
-        let key = format!("fingerprint/{}", kind.name);
-        let wanted = fingerprint(kind, schema, settings);
-        match rows.meta(&key).await? {
-            None => {
-                rows.set_meta(&key, None, &wanted).await?;
-            }
-            Some(held) if held == wanted => {}
-            Some(held) => {
-                let what = format!(
-                    "row kind `{}` was written as `{held}` and is configured as `{wanted}`; its rows would be orphaned or \
-                     their versions fall (E5). Put the configuration back, or give the kind another name, or use another data_dir",
-                    kind.name
-                );
-                return Err(Fault::new(FaultKind::Incompatible, "row store", what));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// What must not change under rows that exist: key template, ids, stamp and version kinds.
-fn fingerprint(kind: &RowKind, schema: &Schema, settings: &Settings) -> String {
-    let mut tables: Vec<String> = kind
-        .tables
-        .iter()
-        .map(|t| {
-            let ids: Vec<_> = t.id.iter().map(|n| n.as_str()).collect();
-            format!("{}({})", schema.table(t.table).name, ids.join(","))
-        })
-        .collect();
-    tables.sort_unstable();
-    let mut stamps: Vec<String> = settings.sources.iter().map(|s| format!("{:?}", s.stamp)).collect();
-    stamps.sort_unstable();
-    stamps.dedup();
-    format!("key {} version {} stamp {} tables {}", kind.key.source(), kind.version, stamps.join("+"), tables.join(" "))
 }
 
 /// The wall clock, in ms since 1970.
