@@ -423,6 +423,7 @@ impl World {
     }
 
     /// Another node's world on the same rows, queue and sink, with a ledger of its own.
+    #[cfg(feature = "kafka")]
     pub fn beside(&self, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = self.settings.clone();
         change(&mut settings);
