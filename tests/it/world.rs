@@ -494,7 +494,13 @@ impl Feed {
     }
 
     pub async fn begin(&self) {
-        let assigned = Assigned { partition: Self::partition(), start: NextOffset(0), partitions: 1, epochs: Epochs::default() };
+        let assigned = Assigned {
+            partition: Self::partition(),
+            start: NextOffset(0),
+            partitions: 1,
+            epochs: Epochs::default(),
+            high_watermark: None,
+        };
         self.intake().await.assigned("shop", vec![assigned]).await;
     }
 
