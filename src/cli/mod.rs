@@ -26,6 +26,7 @@ pub mod rebuild;
 pub mod row;
 pub mod run;
 mod table;
+pub mod tap;
 pub mod top;
 mod values;
 pub mod version;
