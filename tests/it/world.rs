@@ -494,9 +494,14 @@ impl Feed {
     }
 
     pub async fn begin(&self) {
+        self.begin_at(0).await;
+    }
+
+    /// The partition is here from this record on.
+    pub async fn begin_at(&self, next: i64) {
         let assigned = Assigned {
             partition: Self::partition(),
-            start: NextOffset(0),
+            start: NextOffset(next),
             partitions: 1,
             epochs: Epochs::default(),
             high_watermark: None,
