@@ -14,7 +14,7 @@ use super::locator::Locator;
 use super::multi::{Answer, Item};
 use super::node::Pool;
 use super::registry::Registry;
-use super::scanner;
+use super::scanner::{self, Scanner};
 use super::types::{Address, CheckAndMutate, Get, Put, RowMutations, Scan, ScanPage, ServerLives, TableName};
 use std::sync::Arc;
 use std::time::Duration;
@@ -184,12 +184,18 @@ impl Client {
         self.one(table, Item::Mutate(check.mutations, Some(check.condition))).await.map(|answer| answer.processed)
     }
 
-    /// Reads a page of rows in key order. No scanner stays open between pages.
+    /// Reads a page of rows in key order. No scanner stays open between pages, so that each page sees what was written before
+    /// it; [`Client::scanner`] keeps one.
     ///
     /// # Errors
     /// What kept it from going on until the operation's end.
     pub async fn scan(&self, table: &TableName, scan: &Scan) -> Result<ScanPage, Error> {
         scanner::page(&self.core, table, scan).await
+    }
+
+    /// Reads page after page of rows in key order, and keeps the server's scanner between them.
+    pub fn scanner(&self, table: &TableName, scan: Scan) -> Scanner {
+        Scanner::new(Arc::clone(&self.core), table.clone(), scan)
     }
 
     /// The region servers' start codes as they become known; see [`ServerLives`]. [`Client::cluster`] asks for them afresh.

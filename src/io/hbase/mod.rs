@@ -29,7 +29,9 @@ mod locator;
 mod multi;
 mod node;
 pub mod pb;
+#[doc(hidden)]
+pub mod probe;
 mod registry;
-mod scanner;
+pub mod scanner;
 pub mod store;
 pub mod types;
