@@ -90,7 +90,10 @@ fn main() {
                     runtime.block_on(bench.settle());
                     took[at].push(match EACH[at] {
                         Who::Client => runtime.block_on(bench.ours(verb, &stretch("o"), rows, cells)),
-                        Who::Store => runtime.block_on(bench.stored(verb, round, rows, cells)),
+                        Who::Store => {
+                            let round = if verb == "get" { rounds - 1 } else { round };
+                            runtime.block_on(bench.stored(verb, round, rows, cells))
+                        }
                         Who::Java => bench.theirs(&mut peer, verb, &stretch("j"), rows, cells),
                     });
                 }

@@ -1,13 +1,12 @@
 //! The same work through the row store: rows of both kinds of version, as writers and deliverers ask for them.
 //!
-//! Each round writes the same rows over with higher stamps, as changes do: a row's key columns travel with its first write,
-//! in the round that warms up.
+//! Rows are new in each round, as those of the others are, and come without key columns: those stand in a row from its first
+//! write on, and are not sent with the next ones.
 
 use super::{qualifier, row, value};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
-use widerow::domain::change::Value;
 use widerow::domain::ids::{Name, RowId, RowKey, Stamp};
 use widerow::domain::row::{Cell, PartId, WideRow};
 use widerow::domain::schema::{RowKind, Schema, VersionKind};
@@ -55,10 +54,10 @@ impl Store {
         Self { rows: rows.unwrap_or_else(|e| panic!("{e}")) }
     }
 
-    /// Writes or reads rows as one batch.
+    /// Writes rows of this round, or reads those it put, as one batch.
     pub async fn batch(&self, verb: &str, round: usize, rows: Range<usize>, cells: usize) {
         if verb == "get" {
-            let ids = rows.map(|n| id("put", cells, n)).collect();
+            let ids = rows.map(|n| id("put", round, cells, n)).collect();
             let found = self.rows.read(ids).await.unwrap_or_else(|e| panic!("{e}"));
             for found in found {
                 let held = found.as_ref().and_then(|row| row.parts.first()).map_or(0, |part| part.cells.len());
@@ -66,7 +65,7 @@ impl Store {
             }
             return;
         }
-        let batch = rows.map(|n| RowWrite { row: id(verb, cells, n), change: change(verb, round, n, cells).into() }).collect();
+        let batch = rows.map(|n| RowWrite { row: id(verb, round, cells, n), change: change(verb, n, cells).into() }).collect();
         self.rows.write(batch).await.into_iter().for_each(|outcome| outcome.unwrap_or_else(|e| panic!("{e}")));
     }
 
@@ -78,10 +77,10 @@ impl Store {
         let version = if verb == "mutate" { VersionKind::Counter } else { VersionKind::Weight };
         for from in (0..rows).step_by(PAGE) {
             let page = from..(from + PAGE).min(rows);
-            let held = self.rows.read(page.clone().map(|n| id(verb, cells, n)).collect()).await.unwrap_or_else(|e| panic!("{e}"));
+            let held =
+                self.rows.read(page.clone().map(|n| id(verb, round, cells, n)).collect()).await.unwrap_or_else(|e| panic!("{e}"));
             for (n, held) in page.zip(held) {
-                let mut wanted = change(verb, round, n, cells);
-                wanted.counter *= round as i64 + 1;
+                let wanted = change(verb, n, cells);
                 assert_eq!(version_of(held.as_ref(), version), wanted.version(version), "row {n}");
                 assert_eq!(held.unwrap_or_default().parts, wanted.parts, "row {n}");
             }
@@ -89,20 +88,19 @@ impl Store {
     }
 }
 
-fn id(verb: &str, cells: usize, n: usize) -> RowId {
+fn id(verb: &str, round: usize, cells: usize, n: usize) -> RowId {
     let kind = if verb == "mutate" { "counter" } else { "weight" };
-    RowId { kind: Name::of(kind), key: RowKey::new(&row(&format!("{verb}{cells}s-"), n)) }
+    RowId { kind: Name::of(kind), key: RowKey::new(&row(&format!("{verb}{cells}s{round}-"), n)) }
 }
 
-fn change(verb: &str, round: usize, n: usize, cells: usize) -> WideRow {
+fn change(verb: &str, n: usize, cells: usize) -> WideRow {
     let mut out = WideRow::default();
-    out.keys.set(Name::of("id"), Value::Text("7"));
     out.counter = i64::from(verb == "mutate");
     let part = out.part_mut(&PartId { table: Name::of("orders"), child: "".into() });
     for cell in 0..cells {
         let (name, value) = (qualifier(cell), value(n, cell));
         let [name, value] = [&name["orders:".len()..], &value[..]].map(|bytes| std::str::from_utf8(bytes).expect("text"));
-        part.cells.push(Cell { name: Name::of(name), stamp: Stamp(1 + round as i64), value: Some(value) });
+        part.cells.push(Cell { name: Name::of(name), stamp: Stamp(1 + n as i64), value: Some(value) });
     }
     out
 }
