@@ -94,8 +94,7 @@ fn id(verb: &str, round: usize, cells: usize, n: usize) -> RowId {
 }
 
 fn change(verb: &str, n: usize, cells: usize) -> WideRow {
-    let mut out = WideRow::default();
-    out.counter = i64::from(verb == "mutate");
+    let mut out = WideRow { counter: i64::from(verb == "mutate"), ..WideRow::default() };
     let part = out.part_mut(&PartId { table: Name::of("orders"), child: "".into() });
     for cell in 0..cells {
         let (name, value) = (qualifier(cell), value(n, cell));

@@ -45,7 +45,7 @@ fn golden(name: &str) -> Vec<Vec<u8>> {
         name: "org.apache.hadoop.hbase.exceptions.RegionMovedException".to_owned(),
         value: Some("Region moved to: hostname=rs2 port=16020 startCode=17. As of 5.\n\tat a.b".into()),
     };
-    let said = |index, result, exception| pb::ResultOrException { index: Some(index), result, exception, ..Default::default() };
+    let said = |index, result, exception| pb::ResultOrException { index: Some(index), result, exception };
     let counted = |count| pb::Result { associated_cell_count: Some(count), ..Default::default() };
     let region = |entries, exception| pb::RegionActionResult { result_or_exception: entries, exception, ..Default::default() };
     let answers = |regions| pb::MultiResponse { region_action_result: regions, ..Default::default() };
