@@ -25,18 +25,19 @@ use tokio::sync::watch;
 pub struct ClientSettings {
     /// `host:port` of masters or region servers, at least one; the rest is learned from them.
     pub servers: Vec<String>,
-    /// The user name that HBase takes us for.
+    /// The user name that HBase takes us for; `widerow`.
     pub user: String,
-    /// Sockets per region server.
+    /// Sockets per region server; 2.
     pub connections: usize,
-    /// Calls at once on a region server, at most.
+    /// Calls at once on a region server, at most; 16. The window below it follows what the server can take.
     pub in_flight: usize,
+    /// From the first packet to the end of the greeting, TLS included; 5 s.
     pub connect_timeout: Duration,
-    /// One try of one call.
+    /// One try of one call; 10 s. The server is told, and drops what it could not begin by then.
     pub call_timeout: Duration,
-    /// A whole operation with all its tries.
+    /// A whole operation with all its tries; 60 s.
     pub operation_timeout: Duration,
-    /// A call carries at most so many rows, bytes and regions. One call is one thread of a server, so regions in one call
+    /// A call carries at most so many rows, bytes and regions (500, 1 MiB, 4). One call is one thread of a server, so regions in one call
     /// wait for each other.
     pub rows_per_call: usize,
     pub bytes_per_call: usize,
@@ -44,10 +45,12 @@ pub struct ClientSettings {
     /// Send increments with a nonce, so that a lost reply does not make them count twice. The server remembers each for half
     /// an hour, at about 120 bytes.
     pub nonces: bool,
+    /// `None`: plain sockets. Needs the feature `hbase-tls`.
     pub tls: Option<Tls>,
 }
 
 impl ClientSettings {
+    /// The defaults named beside each field.
     pub fn new(servers: Vec<String>) -> Self {
         Self {
             servers,
