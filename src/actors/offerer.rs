@@ -4,10 +4,12 @@
 //! (`batching.rs`). Knows nothing of lines or rows.
 
 use super::batching::Batching;
+use super::taps;
 use crate::domain::fault::{Advice, Fault};
 use crate::domain::ids::{Millis, Name};
 use crate::domain::job::{Offer, Offered};
 use crate::domain::steps::{self, Step};
+use crate::messages::belt::{Belt, Wake};
 use crate::messages::control::{Drain, Stop};
 use crate::messages::observe::{ActorKind, Observation, Observe};
 use crate::messages::offer::OfferJobs;
@@ -33,8 +35,8 @@ pub struct OffererActor {
 }
 
 impl OffererActor {
-    pub fn new(setup: OffererSetup) -> Self {
-        Self { hands: Batching::new(ActorKind::Offerer, setup.thread, setup.restarts, (setup.clock)()), setup }
+    pub fn new(belt: Belt<OfferJobs>, setup: OffererSetup) -> Self {
+        Self { hands: Batching::new(belt, ActorKind::Offerer, setup.thread, setup.restarts, (setup.clock)()), setup }
     }
 
     fn flush(&mut self, ctx: &mut Context<Self>) {
@@ -72,6 +74,7 @@ impl OffererActor {
                 meters.jobs(outcome, 1);
             }
         }
+        taps::jobs(batch.iter().flat_map(|m| &m.offers), offered);
         self.measure(&batch, (self.setup.clock)());
         Ticket::settle(batch.into_iter().flat_map(|m| m.tickets));
     }
@@ -111,24 +114,10 @@ impl Actor for OffererActor {
     type Context = Context<Self>;
 }
 
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Flush;
-
-impl Handler<Flush> for OffererActor {
+impl Handler<Wake> for OffererActor {
     type Result = ();
-    fn handle(&mut self, _: Flush, ctx: &mut Self::Context) {
-        self.hands.awake();
+    fn handle(&mut self, _: Wake, ctx: &mut Self::Context) {
         self.flush(ctx);
-    }
-}
-
-impl Handler<OfferJobs> for OffererActor {
-    type Result = ();
-    fn handle(&mut self, message: OfferJobs, ctx: &mut Self::Context) {
-        if self.hands.push(message) {
-            ctx.notify(Flush);
-        }
     }
 }
 

@@ -4,8 +4,10 @@
 //! it ends, and a new generation reads from the frontier. Knows nothing of stores, queues or other partitions.
 
 mod batch;
+mod orders;
 mod picture;
 
+use super::taps;
 use crate::domain::breadcrumb::{Caution, DEATHS_MAX};
 use crate::domain::decode::{self, BadReason, BadRecord, DecodeSettings, Decoded, Ignored, Plans};
 use crate::domain::epoch::Epochs;
@@ -18,7 +20,7 @@ use crate::domain::retrial::Retrial;
 use crate::domain::route::{self, Origin, RouteSettings, RowChange};
 use crate::domain::schema::Schema;
 use crate::domain::steps::{self, Step};
-use crate::messages::control::{Drain, PausePartition, ResumePartition, Stop};
+use crate::messages::control::Drain;
 use crate::messages::entity::RowDirectory;
 use crate::messages::intake::{SourceEnded, TakeRecords};
 use crate::messages::ticket::{TicketHome, TicketsClosed};
@@ -80,6 +82,8 @@ pub struct PartitionLife {
     pub start: NextOffset,
     pub partitions: u32,
     pub epochs: Epochs,
+    /// The end of the log as the source saw it when it assigned the partition.
+    pub high_watermark: Option<i64>,
     pub thread: usize,
     pub restarts: u64,
     /// Kept over generations (O2).
@@ -99,6 +103,8 @@ pub struct PartitionActor {
     home: Arc<TicketHome>,
     plans: Plans,
     frontier: Frontier,
+    /// Room for one record's changes, used again.
+    routed: Vec<RowChange>,
     backlog: VecDeque<Record>,
     taken: Option<oneshot::Sender<()>>,
     position: NextOffset,
@@ -124,10 +130,11 @@ impl PartitionActor {
             home: TicketHome::new(life.generation, tickets),
             plans: Plans::default(),
             frontier: Frontier::starting_at(life.start),
+            routed: Vec::new(),
             backlog: VecDeque::new(),
             taken: None,
             position: life.start,
-            high_watermark: None,
+            high_watermark: life.high_watermark,
             ended: false,
             paused: None,
             stopped: None,
@@ -220,25 +227,31 @@ impl PartitionActor {
             let detail = format!("failed {} times alone: {cause}", crate::domain::retrial::FAILS_ALONE_MAX);
             return self.bury(record, BadRecord::new(BadReason::Failed, detail), ctx);
         }
-        let decoded = catch_unwind(AssertUnwindSafe(|| self.decode(&record)));
-        match decoded.unwrap_or_else(|panic| Err(BadRecord::new(BadReason::Panicked, panic_text(&*panic)))) {
+        let routed = std::mem::take(&mut self.routed);
+        let decoded = catch_unwind(AssertUnwindSafe(|| self.decode(&record, routed)));
+        let decoded = decoded.unwrap_or_else(|panic| Err(BadRecord::new(BadReason::Panicked, panic_text(&*panic))));
+        taps::record(&record, &decoded);
+        match decoded {
             Err(bad) => self.bury(record, bad, ctx),
-            Ok(changes) => {
+            Ok(mut changes) => {
                 steps::reached(Step::RecordDecoded);
                 if self.open(at, changes.len() as u32, bytes) {
                     self.meters.rows(changes.len() as u64);
-                    rows.add(changes, at, &self.home);
+                    rows.add(changes.drain(..), at, &self.home);
                 }
+                self.routed = changes;
             }
         }
     }
 
-    fn decode(&self, record: &Record) -> Result<Vec<RowChange>, BadRecord> {
+    /// The record's changes, in the room of `routed`.
+    fn decode(&self, record: &Record, mut routed: Vec<RowChange>) -> Result<Vec<RowChange>, BadRecord> {
         steps::reached(Step::DecodeBegun);
         let changes = match decode::decode_by(record, &self.setup.decode, &self.setup.schema, &self.plans)? {
             Decoded::Ignored(why) => {
                 self.ignore(why, record.offset);
-                return Ok(Vec::new());
+                routed.clear();
+                return Ok(routed);
             }
             Decoded::Changes(changes) => changes,
         };
@@ -250,7 +263,8 @@ impl PartitionActor {
             offset: record.offset,
             logged: record.timestamp,
         };
-        route::route(changes, &origin, &self.setup.route, &self.setup.schema)
+        route::route_into(&mut routed, changes, &origin, &self.setup.route, &self.setup.schema)?;
+        Ok(routed)
     }
 
     /// C6: counted and settled; a truncated or dropped table is an alarm.
@@ -421,32 +435,6 @@ impl Handler<TicketsClosed> for PartitionActor {
             return self.fail(&message.failed, cause, ctx);
         }
         self.advance(ctx);
-    }
-}
-
-impl Handler<PausePartition> for PartitionActor {
-    type Result = ();
-    fn handle(&mut self, message: PausePartition, _: &mut Self::Context) {
-        self.paused = Some(message.reason);
-        self.since = (self.setup.clock)();
-    }
-}
-
-impl Handler<ResumePartition> for PartitionActor {
-    type Result = ();
-    fn handle(&mut self, _: ResumePartition, ctx: &mut Self::Context) {
-        self.paused = None;
-        self.stopped = None;
-        self.since = (self.setup.clock)();
-        self.advance(ctx);
-    }
-}
-
-impl Handler<Stop> for PartitionActor {
-    type Result = ();
-    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
-        *self.life.last_words.lock().unwrap_or_else(|e| e.into_inner()) = Some((ExitReason::Asked, String::new()));
-        ctx.stop();
     }
 }
 

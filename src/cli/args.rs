@@ -1,15 +1,20 @@
 //! Every verb and flag, as clap reads them (3-interfaces 3.4). What they do is in the file of the verb's name.
 //!
-//! The help is an interface too: `help.txt` holds it word for word.
+//! The help is an interface too: `docs/reference.md` holds it word for word.
 
 mod epoch;
+mod generate;
+mod rebuild;
+mod tap;
 mod top;
 
 pub use self::epoch::{Epoch, EpochBump, EpochShow};
+pub use self::generate::{FormatArg, Generate};
+pub use self::rebuild::Rebuild;
+pub use self::tap::Tap;
 pub use self::top::Top;
 use super::exit::Exit;
 use super::values;
-use crate::domain::decode::Format;
 use crate::telemetry::LogFormat;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -110,7 +115,7 @@ pub enum Verb {
     #[command(subcommand, after_help = JOB_EXAMPLES)]
     Job(Job),
     /// Offer jobs of a line for rows that exist. Resumes where it was left.
-    #[command(after_help = REBUILD_EXAMPLES)]
+    #[command(after_help = rebuild::EXAMPLES)]
     Rebuild(Rebuild),
     /// Remove dead cells and tombstones older than the horizon.
     Purge(Purge),
@@ -125,6 +130,9 @@ pub enum Verb {
     Lanes(Lanes),
     /// What the node does now, again and again: rates, partitions, lanes, actors that want attention.
     Top(Top),
+    /// Events of the node as they happen, at one or more stages of their way; values of persons and secrets are hidden.
+    #[command(after_help = tap::EXAMPLES)]
+    Tap(Tap),
     /// Topics that are no longer the ones remembered (E3): what happened, and going on.
     #[command(subcommand)]
     Epoch(Epoch),
@@ -167,10 +175,6 @@ const DEAD_LETTER_EXAMPLES: &str = "EXAMPLES:
   widerow dead-letter list
   widerow dead-letter show shop.trade.orders/3/1207
   widerow dead-letter replay shop.trade.orders/3/1207";
-
-const REBUILD_EXAMPLES: &str = "EXAMPLES:
-  widerow rebuild order_search --rate 500/s
-  widerow rebuild order_search --from 0000: --to 1000: --dry-run";
 
 const GENERATE_EXAMPLES: &str = "EXAMPLES:
   widerow generate --out shop --events 100000 --format canal --disorder 5% --duplicates 1%";
@@ -385,25 +389,6 @@ impl From<JobStateArg> for crate::ports::queue::JobState {
 }
 
 #[derive(Args, Debug)]
-pub struct Rebuild {
-    pub line: String,
-    /// First row key, included.
-    #[arg(long, value_name = "ROWKEY")]
-    pub from: Option<String>,
-    /// Last row key, not included.
-    #[arg(long, value_name = "ROWKEY")]
-    pub to: Option<String>,
-    /// Jobs offered per second at most.
-    #[arg(long, value_parser = values::rate)]
-    pub rate: Option<f64>,
-    /// Count the rows; offer nothing.
-    #[arg(long)]
-    pub dry_run: bool,
-    #[command(flatten)]
-    pub files: MaybeConfigFiles,
-}
-
-#[derive(Args, Debug)]
 pub struct Purge {
     /// The row kind.
     pub kind: String,
@@ -412,61 +397,6 @@ pub struct Purge {
     pub dry_run: bool,
     #[command(flatten)]
     pub files: MaybeConfigFiles,
-}
-
-#[derive(Args, Debug)]
-pub struct Generate {
-    /// The same seed writes the same records.
-    #[arg(long, default_value_t = 7)]
-    pub seed: u64,
-    /// Orders and products that exist at the start.
-    #[arg(long, default_value_t = 500)]
-    pub entities: u64,
-    /// Records to write.
-    #[arg(long, default_value_t = 10_000)]
-    pub events: u64,
-    #[arg(long, value_enum, default_value_t)]
-    pub format: FormatArg,
-    /// Folder for records.jsonl, expected.json and a config.yaml that runs them; made when missing.
-    #[arg(long, value_name = "FOLDER")]
-    pub out: PathBuf,
-    /// Partitions per topic.
-    #[arg(long, default_value_t = 4)]
-    pub partitions: u32,
-    /// Share of events that arrive late against other tables' events of their entity.
-    #[arg(long, default_value = "0%", value_parser = values::share)]
-    pub disorder: f64,
-    /// Share of events delivered again.
-    #[arg(long, default_value = "0%", value_parser = values::share)]
-    pub duplicates: f64,
-    /// Zipf exponent of the keys; 0 is uniform.
-    #[arg(long, default_value = "0.99", value_parser = values::skew)]
-    pub skew: f64,
-    /// Share of events that go to one order.
-    #[arg(long, default_value = "0%", value_parser = values::share)]
-    pub hot: f64,
-    /// Share of rows of 10 to 270 KB.
-    #[arg(long, default_value = "0%", value_parser = values::share)]
-    pub big: f64,
-}
-
-/// The formats records can be written in.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum FormatArg {
-    #[default]
-    Debezium,
-    Canal,
-    Maxwell,
-}
-
-impl From<FormatArg> for Format {
-    fn from(arg: FormatArg) -> Self {
-        match arg {
-            FormatArg::Debezium => Self::Debezium,
-            FormatArg::Canal => Self::Canal,
-            FormatArg::Maxwell => Self::Maxwell,
-        }
-    }
 }
 
 #[derive(Args, Debug)]
@@ -530,6 +460,8 @@ pub enum Config {
     },
     /// The JSON Schema of the configuration.
     Schema,
+    /// Every key, finding, verb, address and metric as one page of Markdown.
+    Reference,
 }
 
 #[derive(Args, Debug)]

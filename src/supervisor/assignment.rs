@@ -17,8 +17,7 @@ use crate::domain::retrial::Retrial;
 use crate::messages::control::{ActorExited, ActorId, PausePartition};
 use crate::messages::intake::{SourceEnded, TakeRecords};
 use crate::ports::Answer;
-use crate::ports::ledger::Breadcrumbs;
-use crate::ports::ledger::Ledger;
+use crate::ports::ledger::{Breadcrumbs, Ledger};
 use crate::ports::source::{Assigned, Delivery, Intake, SourceControl};
 use crate::telemetry::{PartitionMeters, PartitionRewound, PartitionStarted};
 use actix::prelude::*;
@@ -90,6 +89,7 @@ impl PartitionSlot {
             start,
             partitions: self.assigned.partitions,
             epochs: self.assigned.epochs.clone(),
+            high_watermark: self.assigned.high_watermark,
             thread: self.care.thread,
             restarts: self.care.restarts(),
             retrial: Arc::clone(&self.retrial),

@@ -24,6 +24,15 @@ async fn until_committed(feed: &Feed, next: i64) {
     until("the position is committed", async || feed.committed().contains(&next).then_some(())).await;
 }
 
+/// A record whose write is held.
+async fn one_in_hand(world: &World, engine: &Engine, feed: &Feed) {
+    feed.begin().await;
+    world.rows.gate.shut();
+    world.rows.set(|_| Word::Hold);
+    feed.deliver(&order(1, 1)).await;
+    until("the record is in hand", async || (view(engine).await?.open_tickets == 1).then_some(())).await;
+}
+
 /// Goal: O3, a partition that leaves is drained and committed first. Method: take it away with records in hand.
 #[test]
 fn what_is_settled_is_committed_before_a_partition_leaves() {
@@ -48,11 +57,7 @@ fn a_late_verdict_commits_nothing() {
     let world = world();
     world::run(async {
         let (engine, feed) = world.start_fed();
-        feed.begin().await;
-        world.rows.gate.shut();
-        world.rows.set(|_| Word::Hold);
-        feed.deliver(&order(1, 1)).await;
-        until("the record is in hand", async || (view(&engine).await?.open_tickets == 1).then_some(())).await;
+        one_in_hand(&world, &engine, &feed).await;
         feed.revoke().await;
         assert_eq!(feed.committed(), [0i64; 0], "nothing was settled");
         feed.begin_again().await;
@@ -75,11 +80,7 @@ fn a_failure_while_leaving_starts_nothing() {
     let world = world();
     world::run(async {
         let (engine, feed) = world.start_fed();
-        feed.begin().await;
-        world.rows.gate.shut();
-        world.rows.set(|_| Word::Hold);
-        feed.deliver(&order(1, 1)).await;
-        until("the record is in hand", async || (view(&engine).await?.open_tickets == 1).then_some(())).await;
+        one_in_hand(&world, &engine, &feed).await;
         let restart = engine.command_recipient().send(widerow::messages::control::Command::Restart {
             actor: format!("partition:{}", Partition { topic: Name::of("shop.trade.orders"), number: 0 }).replace('/', ":"),
             reason: "test".into(),
@@ -91,4 +92,41 @@ fn a_failure_while_leaving_starts_nothing() {
         world.rows.gate.open();
         engine.drain().await;
     });
+}
+
+/// Goal: F-3, a group that deals without end costs nothing and loses nothing. Method: the partition comes and goes a thousand
+/// times with a record each; every stay is drained, committed and forgotten, and the picture does not grow.
+#[test]
+fn a_thousand_stays() {
+    const STAYS: i64 = 1_000;
+    let world = world();
+    world::run(async {
+        let (engine, feed) = world.start_fed();
+        let mut early = 0;
+        for stay in 0..STAYS {
+            feed.begin_at(stay).await;
+            feed.deliver(&order(stay % 7, stay)).await;
+            if stay % 250 == 249 {
+                let here = until("it is here", async || view(&engine).await).await;
+                assert_eq!(here.generation, (stay + 1).to_string(), "every stay has a generation of its own");
+            }
+            feed.revoke().await;
+            assert_eq!(feed.committed().last(), Some(&(stay + 1)), "stay {stay} is committed before it ends");
+            if stay == 99 {
+                early = remembered(&engine).await;
+            }
+        }
+        assert!(feed.committed().is_sorted(), "no position fell");
+        assert!(view(&engine).await.is_none(), "no partition is left behind");
+        let late = remembered(&engine).await;
+        assert!(late < early + early / 4, "the picture grew from {early} to {late} bytes in {STAYS} stays");
+        engine.drain().await;
+        let statuses = world.documents().await.into_values().map(|document| document["status"].as_i64().unwrap());
+        assert!(statuses.into_iter().all(|status| status >= STAYS - 7), "the last stay of every order has won");
+    });
+}
+
+/// How much the engine tells of itself, in bytes.
+async fn remembered(engine: &Engine) -> usize {
+    format!("{:?}", look(engine).await).len()
 }
