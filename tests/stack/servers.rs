@@ -87,6 +87,11 @@ pub fn redis_node() -> Server {
 pub fn kafka() -> Server {
     Server::private(Kind::Kafka)
 }
+/// The same with a second door on the port besides: TLS with client certificates, and SASL (`stack/kafka/start`).
+pub fn secure_kafka() -> (Server, u16) {
+    let port = free_port();
+    (Server::with(Kind::Kafka, vec![("SECURE_PORT", port.to_string())]), port)
+}
 /// An HBase of the caller's own; `address` is its master's, `addresses` the master's and the region server's.
 pub fn hbase() -> Server {
     Server::private(Kind::Hbase)
