@@ -13,7 +13,7 @@ mod sim {
     pub mod sea;
 }
 #[allow(dead_code, unused_imports)]
-#[path = "it/world.rs"]
+#[path = "it/world/mod.rs"]
 mod world;
 
 use sim::run::Kind;

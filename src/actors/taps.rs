@@ -80,7 +80,7 @@ fn changed(record: &Record, change: &RowChange, mask: &Mask) -> Value {
     json!({
         "row": format!("{}/{}", change.row.kind, change.row.key),
         "table": change.part.table.as_str(),
-        "child": change.part.child,
+        "child": change.part.child.as_str(),
         "effect": effect,
         "columns": image,
         "stamp": change.stamp.0.to_string(),
@@ -100,7 +100,7 @@ pub(super) fn row(write: &RowWrite) {
                     part.cells.iter().map(|cell| (cell.name.to_string(), wish.mask.value(cell.name.as_str(), cell.value)));
                 json!({
                     "table": part.id.table.as_str(),
-                    "child": part.id.child,
+                    "child": part.id.child.as_str(),
                     "stamp": part.cells.highest().map(|stamp| stamp.0.to_string()),
                     "tombstone": part.tombstone.map(|tombstone| tombstone.stamp.0.to_string()),
                     "cells": cells.collect::<Map<_, _>>(),
