@@ -25,20 +25,22 @@ pub enum Kind {
     RedisNode,
     Kafka,
     Hbase,
+    /// One more region server of an HBase.
+    HbaseRegion,
     Search,
     Mariadb,
     Debezium,
 }
 
 impl Kind {
-    const COUNT: usize = 8;
+    const COUNT: usize = 9;
 
     const fn name(self) -> &'static str {
         match self {
             Self::Redis | Self::RedisNode => "redis",
             Self::RedisCluster => "redis-cluster",
             Self::Kafka => "kafka",
-            Self::Hbase => "hbase",
+            Self::Hbase | Self::HbaseRegion => "hbase",
             Self::Search => "search",
             Self::Mariadb => "mariadb",
             Self::Debezium => "debezium",
@@ -51,14 +53,14 @@ impl Kind {
             Self::Kafka => &["PORT", "CONTROLLER_PORT"],
             Self::Hbase => &["PORT", "REGION_PORT", "ZOOKEEPER_PORT"],
             Self::RedisNode => &["PORT", "BUS_PORT"],
-            Self::Redis | Self::RedisCluster | Self::Search | Self::Mariadb | Self::Debezium => &["PORT"],
+            Self::HbaseRegion | Self::Redis | Self::RedisCluster | Self::Search | Self::Mariadb | Self::Debezium => &["PORT"],
         }
     }
 
     const fn heap(self) -> &'static str {
         match self {
             Self::Hbase | Self::Search => "512m",
-            Self::Kafka | Self::Debezium => "256m",
+            Self::HbaseRegion | Self::Kafka | Self::Debezium => "256m",
             Self::Redis | Self::RedisCluster | Self::RedisNode | Self::Mariadb => "",
         }
     }
@@ -66,7 +68,7 @@ impl Kind {
     /// How many private ones of this kind may run at a time; the shared one comes on top.
     const fn private_max(self) -> usize {
         match self {
-            Self::Hbase | Self::Search | Self::Debezium => 1,
+            Self::Hbase | Self::HbaseRegion | Self::Search | Self::Debezium => 1,
             Self::Kafka => 2,
             Self::Redis | Self::RedisCluster | Self::RedisNode | Self::Mariadb => 4,
         }
@@ -93,6 +95,15 @@ pub fn secure_kafka() -> (Server, u16) {
 /// An HBase of the caller's own; `address` is its master's, `addresses` the master's and the region server's.
 pub fn hbase() -> Server {
     Server::private(Kind::Hbase)
+}
+/// The same with one more variable for its start script.
+pub fn hbase_with(name: &'static str, value: &str) -> Server {
+    Server::with(Kind::Hbase, vec![(name, value.to_owned())])
+}
+/// One more region server of this HBase, in a process of its own; dead to the others when silent for so many milliseconds.
+pub fn hbase_region(of: &Server, session_ms: u32) -> Server {
+    let more = [("JOIN", of.folder.display().to_string()), ("ZOOKEEPER_PORT", of.ports[2].to_string())];
+    Server::with(Kind::HbaseRegion, more.into_iter().chain([("SESSION_MS", session_ms.to_string())]).collect())
 }
 /// An Elasticsearch of the caller's own; `http://{address}` answers.
 pub fn search() -> Server {
