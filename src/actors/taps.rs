@@ -10,7 +10,7 @@ use crate::domain::route::{Effect, RowChange};
 use crate::domain::row::WideRow;
 use crate::domain::write::RowWrite;
 use crate::ports::sink::{Body, SinkWrite};
-use crate::telemetry::{JobOutcome, Mask, TapStage, TapWish, tap, tapped};
+use crate::telemetry::{JobOutcome, Mask, TapStage, TapWish, tap, tapped, tapping};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
@@ -32,6 +32,9 @@ fn object(fields: Value) -> Map<String, Value> {
 
 /// A record, and what became of it: its rows' changes, or why it could not be used.
 pub(super) fn record(record: &Record, decoded: &Result<Vec<RowChange>, BadRecord>) {
+    if !tapping() {
+        return;
+    }
     if tapped(TapStage::Source) {
         source(record, decoded);
     }

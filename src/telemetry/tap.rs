@@ -268,6 +268,12 @@ pub fn tapped(stage: TapStage) -> bool {
     LISTENING.load(Ordering::Relaxed) & stage.bit() != 0
 }
 
+/// Whether anybody listens at all. One relaxed load.
+#[inline]
+pub fn tapping() -> bool {
+    LISTENING.load(Ordering::Relaxed) != 0
+}
+
 /// Shows an event to those who want it; it is made only for them, and only when it finds room.
 pub fn tap(stage: TapStage, wanted: impl Fn(&TapWish) -> bool, event: impl Fn(&TapWish) -> Map<String, Value>) {
     if !tapped(stage) {

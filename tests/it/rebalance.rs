@@ -94,6 +94,22 @@ fn a_failure_while_leaving_starts_nothing() {
     });
 }
 
+/// Goal: lag is known before the first record comes. Method: assign a partition of a log whose end is known, then one record.
+#[test]
+fn lag_from_the_assignment_on() {
+    let world = world();
+    world::run(async {
+        let (engine, feed) = world.start_fed();
+        feed.begin_at(0, Some(12)).await;
+        let here = until("it is here", async || view(&engine).await).await;
+        assert_eq!((here.lag, here.high_watermark.as_deref()), (Some(12), Some("12")));
+        feed.deliver(&order(1, 1)).await;
+        until_committed(&feed, 1).await;
+        assert_eq!(view(&engine).await.and_then(|view| view.lag), Some(11));
+        engine.drain().await;
+    });
+}
+
 /// Goal: F-3, a group that deals without end costs nothing and loses nothing. Method: the partition comes and goes a thousand
 /// times with a record each; every stay is drained, committed and forgotten, and the picture does not grow.
 #[test]
@@ -104,7 +120,7 @@ fn a_thousand_stays() {
         let (engine, feed) = world.start_fed();
         let mut early = 0;
         for stay in 0..STAYS {
-            feed.begin_at(stay).await;
+            feed.begin_at(stay, None).await;
             feed.deliver(&order(stay % 7, stay)).await;
             if stay % 250 == 249 {
                 let here = until("it is here", async || view(&engine).await).await;

@@ -157,17 +157,17 @@ impl Feed {
     }
 
     pub async fn begin(&self) {
-        self.begin_at(0).await;
+        self.begin_at(0, None).await;
     }
 
-    /// The partition is here from this record on.
-    pub async fn begin_at(&self, next: i64) {
+    /// The partition is here from this record on, of a log that ends there, where the source can tell.
+    pub async fn begin_at(&self, next: i64, end: Option<i64>) {
         let assigned = Assigned {
             partition: Self::partition(),
             start: NextOffset(next),
             partitions: 1,
             epochs: Epochs::default(),
-            high_watermark: None,
+            high_watermark: end,
         };
         self.intake().await.assigned("shop", vec![assigned]).await;
     }
