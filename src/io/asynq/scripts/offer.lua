@@ -7,10 +7,10 @@
 -- Answers per offer: 1 created, 2 coalesced, 3 the lane is full (with the load of a buried job it would revive), 0 nothing.
 
 local max = tonumber(ARGV[3])
-local full, pushes, born = {}, {}, {}
+local full, pushes, pushed, born = {}, {}, {}, {}
 for lane = 1, #lanes do
     full[lane] = string.sub(ARGV[4], lane, lane) == '1'
-    pushes[lane], born[lane] = {}, 0
+    pushes[lane], pushed[lane], born[lane] = {}, 0, 0
 end
 local mode, begin = ARGV[5], 7
 local bases, room, out = {}, {}, {}
@@ -20,7 +20,7 @@ load_recs(bases)
 local function flush()
     for lane = 1, #lanes do
         batched('LPUSH', P[lane] .. 'pending', pushes[lane])
-        pushes[lane] = {}
+        pushes[lane], pushed[lane] = {}, 0
     end
 end
 local function is_full(lane)
@@ -37,8 +37,8 @@ local function put(lane, id, msg)
         for _, list in ipairs({ 'pending', 'active' }) do redis.call('LREM', P[lane] .. list, 0, id) end
         for _, set in ipairs({ 'lease', 'scheduled', 'retry', 'archived', 'completed' }) do redis.call('ZREM', P[lane] .. set, id) end
     end
-    local pushes = pushes[lane]
-    pushes[#pushes + 1] = id
+    pushed[lane] = pushed[lane] + 1
+    pushes[lane][pushed[lane]] = id
     room[lane] = (room[lane] or 0) - 1
 end
 -- `asked` is the lane its message names.
@@ -61,8 +61,8 @@ local function quick_create(base, msg, spec, lane)
     put(lane, base, msg)
     local rec = fresh[lane] .. spec
     recs[base] = rec
-    local n = #quick_set
-    quick_set[n + 1], quick_set[n + 2] = base, rec
+    quick_set[quick_sets + 1], quick_set[quick_sets + 2] = base, rec
+    quick_sets = quick_sets + 2
     born[lane] = born[lane] + 1
     return 1
 end
@@ -83,8 +83,8 @@ local function quick_coalesce(base, rec, spec, lane)
     if f2 ~= flags then flags = bit.bor(flags, f2) end
     rec = name .. ',' .. slot .. rest .. oldest .. ',' .. newest .. ',' .. flags .. ',' .. types .. '/'
     recs[base] = rec
-    local n = #quick_set
-    quick_set[n + 1], quick_set[n + 2] = base, rec
+    quick_set[quick_sets + 1], quick_set[quick_sets + 2] = base, rec
+    quick_sets = quick_sets + 2
     return 2
 end
 

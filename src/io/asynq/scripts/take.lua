@@ -14,10 +14,10 @@ local weights, credits = {}, {}
 for w in string.gmatch(ARGV[7], '[^,]+') do weights[#weights + 1] = tonumber(w) end
 for c in string.gmatch(ARGV[8], '[^,]+') do credits[#credits + 1] = tonumber(c) end
 local jobs, count, parked, messages, documents, foreign, dropped, late = {}, 0, {}, {}, {}, {}, 0, 0
-local started, leases, lease_ends = {}, {}, whole_seconds(now + lease_ms)
+local started, starts, leases, lease_ends = {}, {}, {}, whole_seconds(now + lease_ms)
 local open, waits, runs = {}, {}, {}
 for lane = 1, #lanes do
-    started[lane], leases[lane] = {}, {}
+    started[lane], starts[lane], leases[lane] = {}, 0, {}
     waits[lane] = lanes[lane] .. ',0,p,'
     runs[lane] = whole(ARGV[5] + lane - 1) .. '='
 end
@@ -75,10 +75,9 @@ local function draw(wanted)
     return share
 end
 local function start(lane, id)
-    started[lane][#started[lane] + 1] = id
-    local leases = leases[lane]
-    leases[#leases + 1] = lease_ends
-    leases[#leases + 1] = id
+    local n, leases = starts[lane] + 1, leases[lane]
+    starts[lane], started[lane][n] = n, id
+    leases[n * 2 - 1], leases[n * 2] = lease_ends, id
 end
 -- Active, or without its hash: then the id is dropped.
 local function activate(lane, id)
@@ -101,10 +100,7 @@ local function drop_late(lane, id, base, slot, load, active, waited)
 end
 -- `waiting` may end in a bar.
 local function hand_out(lane, id, base, waiting)
-    local started, leases = started[lane], leases[lane]
-    started[#started + 1] = id
-    local n = #leases
-    leases[n + 1], leases[n + 2] = lease_ends, id
+    start(lane, id)
     jobs[count * 2 + 1], jobs[count * 2 + 2] = base, waiting
     count = count + 1
     if byte(base, 1) == 126 and byte(base, 2) == 126 then
@@ -119,8 +115,8 @@ local function take(lane, id, base)
         if not activate(lane, id) then return set_rec(base, nil, nil) end
         local runs = '/' .. runs[lane] .. rec
         recs[base] = runs
-        local n = #quick_set
-        quick_set[n + 1], quick_set[n + 2] = base, runs
+        quick_set[quick_sets + 1], quick_set[quick_sets + 2] = base, runs
+        quick_sets = quick_sets + 2
         return hand_out(lane, id, base, rec)
     end
     local slot = text_sub(id, -1)
