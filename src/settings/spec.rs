@@ -119,7 +119,12 @@ const QUEUE: Component = Component {
     later: if cfg!(feature = "redis") { &["redis"] } else { &["asynq", "redis"] },
     default: Some("embedded"),
 };
-const LEDGER: Component = Component { what: "ledger", built: &["embedded"], later: &["mysql"], default: Some("embedded") };
+const LEDGER: Component = Component {
+    what: "ledger",
+    built: if cfg!(feature = "mysql") { &["embedded", "mysql"] } else { &["embedded"] },
+    later: if cfg!(feature = "mysql") { &[] } else { &["mysql"] },
+    default: Some("embedded"),
+};
 const SINK: Component = Component {
     what: "sink",
     built: SINKS,
@@ -333,6 +338,9 @@ pub const KEYS: &[Key] = &[
     key("lines.*.batch", count(1, 10_000)),
     key("ledger", Kind::Component(LEDGER)),
     key("ledger.embedded", MAP),
+    key("ledger.mysql", MAP),
+    key("ledger.mysql.url", Kind::Secret),
+    key("ledger.mysql.table", Kind::Text),
     key("purge", MAP),
     key("purge.horizon", Kind::Duration),
     key("admin", MAP),

@@ -77,6 +77,22 @@ crate::place::on_cluster!(
     lines_are_apart,
 );
 
+// What touches the overflow, with that in a database.
+#[cfg(all(feature = "mysql", feature = "redis"))]
+crate::place::on_mysql!(
+    buried_jobs_are_replayed,
+    late_jobs_are_parked_and_come_back,
+    parked_jobs_are_released_by_hand,
+    a_full_lane_spills_and_takes_back_in_order,
+    a_spilled_job_survives_offers_of_every_kind,
+    a_change_during_an_overflow_run_is_not_lost,
+    released_jobs_do_not_overfill_a_lane,
+    counts_and_lists_agree,
+    lines_are_apart,
+    what_overflowed_outlives_the_node,
+    people_read_the_overflow,
+);
+
 const LINE: &str = "search";
 
 struct World {
@@ -626,4 +642,57 @@ async fn lines_are_apart(place: &Place) {
     assert_eq!(world.queue.take(b, 5).await.unwrap().jobs.len(), 1);
     assert!(world.queue.take(Name::of("none"), 5).await.unwrap().jobs.is_empty());
     assert!(!world.queue.life().await.unwrap().is_empty());
+}
+
+/// Goal: J9: the ledger is not the node's. Method: 30 of 31 jobs spill; another queue on the same places works all of them, in
+/// order, with what they carried.
+#[cfg(all(feature = "mysql", feature = "redis"))]
+async fn what_overflowed_outlives_the_node(place: &Place) {
+    let world = World::new(place, |queue| queue.max_pending = 1);
+    let load = || Load { oldest: Some(Millis(-5)), newest: Some(Millis(7)), must_write: true, ..Load::default() };
+    for i in 0..31 {
+        let want = if i == 0 { Offered::Created } else { Offered::Spilled };
+        assert_eq!(world.offer_with(&format!("订{i:02}"), 1, load()).await, want);
+    }
+    let clock = world.clock.clone();
+    drop(world);
+    let mut settings = settings();
+    settings.max_pending = 1;
+    let world = World { queue: place.queue(&settings, &clock), clock };
+    assert_eq!(world.count(1).await.spilled, 30);
+    for i in 0..31 {
+        let job = world.take(1).await.remove(0);
+        assert_eq!(job.key.row.as_str(), format!("订{i:02}"));
+        assert_eq!((job.load.oldest, job.load.newest, job.load.must_write), (Some(Millis(-5)), Some(Millis(7)), true));
+        assert_eq!(world.finish(&job, Verdict::Done).await, Settled::Applied);
+    }
+    assert_eq!(world.count(1).await, LaneCount::default());
+}
+
+/// Goal: people see what lies aside and why. Method: one spilled and one parked job, read by plain SQL; gone when worked.
+#[cfg(all(feature = "mysql", feature = "redis"))]
+async fn people_read_the_overflow(place: &Place) {
+    let world = World::new(place, |queue| {
+        queue.max_pending = 1;
+        queue.on_late = OnLate::Park;
+    });
+    assert_eq!(world.offer("late", 1).await, Offered::Created);
+    world.clock.pass(1_200_001);
+    assert!(world.take(1).await.is_empty(), "it is parked");
+    assert_eq!((world.offer("first", 1).await, world.offer("second", 1).await), (Offered::Created, Offered::Spilled));
+    let Place::Mysql(node) = place else { return };
+    let seen = || {
+        let select = format!("select reason, lane, row_key from aside.widerow_overflow where node = '{node}' order by seq");
+        crate::servers::shared(crate::servers::Kind::Mariadb).script("sql", &["-e", &select])
+    };
+    assert_eq!(seen(), "parked\tnormal\tlate\nspilled\tnormal\tsecond\n");
+    let mut left = vec!["first", "late", "second"];
+    while !left.is_empty() {
+        world.queue.tend().await.unwrap();
+        for job in world.take(10).await {
+            left.retain(|row| *row != job.key.row.as_str());
+            assert_eq!(world.finish(&job, Verdict::Done).await, Settled::Applied);
+        }
+    }
+    assert_eq!(seen(), "");
 }

@@ -5,12 +5,13 @@ use crate::domain::fault::{Fault, FaultKind};
 use crate::io::asynq::{AsynqQueue, Server, Setup, look};
 use crate::io::clients;
 use crate::io::embedded::{EmbeddedStore, overflow_shelf};
+use crate::io::jobbook::Shelf;
 use crate::io::redis::Redis;
 use crate::ports::queue::JobQueue;
-use crate::settings::{AsynqSettings, Settings};
+use crate::settings::{AsynqSettings, LedgerKind, Settings};
 use std::sync::Arc;
 
-/// The queue; what overflows is kept in the embedded store, which outlives Redis (J9).
+/// The queue; what overflows is kept in the embedded store or a database, which outlive Redis (J9).
 ///
 /// # Errors
 /// Settings that the client refuses.
@@ -20,9 +21,19 @@ pub fn queue(asynq: &AsynqSettings, settings: &Settings, store: &Arc<EmbeddedSto
         asynq: asynq.clone(),
         queue: settings.queue.clone(),
         lines: settings.lines.iter().map(|line| line.line.name).collect(),
-        overflow: overflow_shelf(Arc::clone(store), &settings.queue),
+        overflow: overflow(settings, store)?,
         clock: None,
     })?))
+}
+
+fn overflow(settings: &Settings, store: &Arc<EmbeddedStore>) -> Result<Box<dyn Shelf>, Fault> {
+    match &settings.ledger {
+        LedgerKind::Embedded => Ok(overflow_shelf(Arc::clone(store), &settings.queue)),
+        #[cfg(feature = "mysql")]
+        LedgerKind::Mysql(mysql) => crate::io::mysql::overflow_shelf(mysql, &settings.node.id, &settings.queue),
+        #[cfg(not(feature = "mysql"))]
+        LedgerKind::Mysql(_) => Err(super::left_out("ledger mysql")),
+    }
 }
 
 /// Whether the server answers, is new enough, keeps what it is given, and lets us.
