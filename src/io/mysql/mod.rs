@@ -54,6 +54,15 @@ impl Mysql {
         &self.place
     }
 
+    /// What the server says it is. Blocks: not for an actor's thread.
+    ///
+    /// # Errors
+    /// As [`Mysql::rows`].
+    pub fn version(&self) -> Result<String, Fault> {
+        let told: Vec<String> = self.rows("SELECT VERSION()", "", Params::Empty)?;
+        Ok(told.into_iter().next().unwrap_or_default())
+    }
+
     /// The rows of one statement. Blocks: not for an actor's thread.
     ///
     /// # Errors
@@ -100,7 +109,7 @@ impl Mysql {
             }
         };
         // The caller may stand on a thread of a runtime where nothing may wait, so the work goes to ours.
-        let (tell, told) = std::sync::mpsc::channel();
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
         clients::handle()?.spawn(async move {
             // A caller that is gone wants no answer.
             let _ = tell.send(work.await);

@@ -36,6 +36,27 @@ fn overflow(settings: &Settings, store: &Arc<EmbeddedStore>) -> Result<Box<dyn S
     }
 }
 
+/// Whether the database of the overflow answers and lets us.
+#[cfg(feature = "mysql")]
+pub fn probe_ledger(mysql: &crate::settings::MysqlSettings) -> Probe {
+    let reached = crate::io::mysql::Mysql::new(mysql).and_then(|way| Ok((way.version()?, way.place().to_owned())));
+    match reached {
+        Ok((version, place)) => {
+            Probe::fine(format!("ledger at {place}"), format!("{version}; its table is made when it is missing"))
+        }
+        Err(fault) => {
+            let remedy = match fault.kind {
+                FaultKind::Forbidden => {
+                    "give the user SELECT, INSERT, UPDATE, DELETE and CREATE there, or correct `ledger.mysql.url`"
+                }
+                FaultKind::Unreachable | FaultKind::Timeout => "start the server, or correct `ledger.mysql.url`",
+                _ => "correct `ledger.mysql`",
+            };
+            Probe::lacking(format!("ledger at {}", fault.place), fault.what, remedy)
+        }
+    }
+}
+
 /// Whether the server answers, is new enough, keeps what it is given, and lets us.
 pub fn probe(asynq: &AsynqSettings, _settings: &Settings) -> Vec<Probe> {
     let place = || format!("queue at redis {}", asynq.redis.hosts.join(","));

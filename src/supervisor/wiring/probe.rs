@@ -54,6 +54,10 @@ pub fn probe(settings: &Settings) -> Vec<Probe> {
     #[cfg(feature = "redis")]
     if let QueueKind::Asynq(asynq) = &settings.queue.kind {
         probes.extend(super::asynq::probe(asynq, settings));
+        #[cfg(feature = "mysql")]
+        if let crate::settings::LedgerKind::Mysql(mysql) = &settings.ledger {
+            probes.push(super::asynq::probe_ledger(mysql));
+        }
     }
     probes.extend(settings.sources.iter().flat_map(|source| self::source(source, settings)));
     for line in &settings.lines {
