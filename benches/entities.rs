@@ -19,7 +19,7 @@ use widerow::domain::entity::EntityState;
 use widerow::domain::fault::Fault;
 use widerow::domain::ids::{Generation, Millis, Name, RecordOffset, RowId, RowKey, Stamp};
 use widerow::domain::route::{Effect, RowChange, Touched};
-use widerow::domain::row::{PartId, Purged, WideRow};
+use widerow::domain::row::{Keys, PartId, Purged, WideRow};
 use widerow::domain::schema::RowKind;
 use widerow::io::jobbook::wait::wall_clock;
 use widerow::io::memory::{MemoryLedger, MemoryQueue};
@@ -65,7 +65,7 @@ fn change(row: RowId, image: &Image, round: i64) -> RowChange {
         part: PartId { table: Name::of("orders"), child: "4711".into() },
         stamp: Stamp(round),
         effect: Effect::Put { image: image.clone(), reborn: false },
-        keys: Image::default(),
+        keys: Keys::default(),
         touched: Touched::default(),
         at: None,
         logged: None,
@@ -135,7 +135,7 @@ async fn apply_all(engine: &Engine, kind: Name, entities: usize, image: &Image, 
         let message = |at: usize| {
             let row = row_id(kind, at);
             let ticket = home.ticket(RecordOffset(at as i64));
-            ApplyChanges { row: row.clone(), changes: vec![(change(row, image, round), ticket)] }
+            ApplyChanges { row: row.clone(), changes: [(change(row, image, round), ticket)].into() }
         };
         engine.directory().apply_all((first..entities.min(first + CHUNK)).map(message).collect());
         while first + CHUNK > settled.0.load(Ordering::Acquire) + OPEN_MAX {

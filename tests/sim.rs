@@ -12,7 +12,7 @@ mod sim {
     pub mod sea;
 }
 #[allow(dead_code, unused_imports)]
-#[path = "it/world.rs"]
+#[path = "it/world/mod.rs"]
 mod world;
 
 use sim::{run, sea};

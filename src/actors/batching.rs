@@ -6,6 +6,7 @@
 use crate::domain::backoff::Backoff;
 use crate::domain::fault::Fault;
 use crate::domain::ids::Millis;
+use crate::messages::belt::Belt;
 use crate::messages::observe::{ActorKind, ActorState, Observation};
 use crate::telemetry::WaitingFor;
 use std::collections::VecDeque;
@@ -20,11 +21,10 @@ pub struct Batching<T> {
     kind: ActorKind,
     thread: usize,
     restarts: u64,
+    belt: Belt<T>,
     waiting: VecDeque<T>,
     in_flight: usize,
     backoff: Backoff,
-    /// A wake-up is on its way, so that a burst becomes one batch.
-    woken: bool,
     handled: u64,
     since: Millis,
     last_progress: Millis,
@@ -33,15 +33,15 @@ pub struct Batching<T> {
 }
 
 impl<T> Batching<T> {
-    pub fn new(kind: ActorKind, thread: usize, restarts: u64, now: Millis) -> Self {
+    pub fn new(belt: Belt<T>, kind: ActorKind, thread: usize, restarts: u64, now: Millis) -> Self {
         Self {
             kind,
             thread,
             restarts,
+            belt,
             waiting: VecDeque::new(),
             in_flight: 0,
             backoff: Backoff::default(),
-            woken: false,
             handled: 0,
             since: now,
             last_progress: now,
@@ -50,23 +50,9 @@ impl<T> Batching<T> {
         }
     }
 
-    /// Takes an item in. `true`: the actor notifies itself, behind what is already in its mailbox, so that neighbours of a
-    /// burst travel together.
-    #[must_use]
-    pub fn push(&mut self, item: T) -> bool {
-        self.waiting.push_back(item);
-        let wake = self.in_flight == 0 && !self.woken;
-        self.woken |= wake;
-        wake
-    }
-
-    /// The wake-up has arrived.
-    pub fn awake(&mut self) {
-        self.woken = false;
-    }
-
     /// The next batch, unless one is in flight, a pause is on, or nothing waits; then whoever asked for a drain hears.
     pub fn next_batch(&mut self, now: Millis) -> Option<Vec<T>> {
+        self.belt.take(&mut self.waiting);
         if self.in_flight > 0 || self.backoff.is_waiting() {
             return None;
         }
@@ -131,7 +117,7 @@ impl<T> Batching<T> {
             reason: error.clone().filter(|_| waiting).unwrap_or_default(),
             since: self.since.0,
             thread: self.thread,
-            depth: self.waiting.len() as u64,
+            depth: (self.waiting.len() + self.belt.len()) as u64,
             in_flight: self.in_flight as u64,
             handled: self.handled,
             restarts: self.restarts,
@@ -146,15 +132,33 @@ impl<T> Batching<T> {
 mod tests {
     use super::*;
     use crate::domain::fault::FaultKind;
+    use crate::messages::belt::Wake;
+    use actix::prelude::{Actor, Context, Handler, System};
 
-    /// Goal: one call in flight, order kept over a pause, one wake-up per burst. Method: play a burst, a refusal, its end.
+    struct Idle;
+    impl Actor for Idle {
+        type Context = Context<Self>;
+    }
+    impl Handler<Wake> for Idle {
+        type Result = ();
+        fn handle(&mut self, _: Wake, _: &mut Self::Context) {}
+    }
+
+    /// Goal: one call in flight, order kept over a pause. Method: play a burst, a refusal, its end.
     #[test]
     fn what_is_put_back_goes_first() {
-        let mut hands = Batching::new(ActorKind::Writer, 0, 0, Millis(0));
-        assert!(hands.push(1) && !hands.push(2), "a burst wakes once");
-        hands.awake();
+        System::new().block_on(put_back());
+    }
+
+    async fn put_back() {
+        let belt = Belt::default();
+        belt.point_to(Idle.start().recipient());
+        let mut hands = Batching::new(belt.clone(), ActorKind::Writer, 0, 0, Millis(0));
+        belt.put(1);
+        belt.put(2);
+        assert_eq!(hands.observe().depth, 2, "what lies on the belt is in hand");
         assert_eq!(hands.next_batch(Millis(1)), Some(vec![1, 2]));
-        assert!(!hands.push(3), "a call is in flight: its answer looks again");
+        belt.put(3);
         assert_eq!(hands.next_batch(Millis(1)), None);
         hands.answered(Millis(2));
         let pause = hands.again(vec![1, 2], Fault::new(FaultKind::Unreachable, "store", "gone"));

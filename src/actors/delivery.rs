@@ -101,7 +101,7 @@ impl Delivery {
     /// Decides each job by its row as one read saw it.
     pub fn plan(&mut self, rows: &[Option<WideRow>], target: &Target<'_>, now: Millis) -> Plan {
         let mut plan = Plan::default();
-        let mut ids = HashSet::new();
+        let mut ids = HashSet::with_capacity(rows.len());
         for (index, row) in rows.iter().enumerate().take(self.jobs.len()) {
             let held = &mut self.jobs[index];
             let age = Duration::from_millis(now.since(held.job.load.first_offered) as u64);
@@ -119,8 +119,11 @@ impl Delivery {
                     let fault = Fault::new(FaultKind::Panicked, format!("document of line {}", target.line.name), text);
                     self.again(index, fault, true, now);
                 }
-                // Two rows of one id: the second waits for its own batch, so that a sink sees each id once.
-                Wish::Write(write, _) if !ids.insert(write.id.clone()) => held.verdict = Some(Verdict::Requeue),
+                // Two rows of one id: the second waits for its own batch, so that a sink sees each id once. Two ids of one
+                // hash only wait for each other.
+                Wish::Write(write, _) if !ids.insert(xxh3_64_with_seed(write.id.as_bytes(), 0)) => {
+                    held.verdict = Some(Verdict::Requeue);
+                }
                 Wish::Write(write, hash) => {
                     held.document = Some(hash);
                     plan.jobs.push(index);

@@ -10,11 +10,11 @@ use crate::domain::line::Line;
 use crate::domain::route::RowChange;
 use crate::domain::schema::RowKind;
 use crate::domain::steps::{self, Step};
+use crate::messages::belt::Belt;
 use crate::messages::entity::{ApplyChanges, EntityKeeper, EntityPulse, Forget};
-use crate::messages::link::Link;
 use crate::messages::offer::OfferJobs;
 use crate::messages::ticket::Ticket;
-use crate::messages::write::{RowWritten, WriteReply, WriteRow};
+use crate::messages::write::{Asker, RowWritten, WriteReply, WriteRow};
 use crate::ports::rows::{Checked, RowStore};
 use crate::telemetry::{self, OwedFor, StoreMeters};
 use actix::prelude::*;
@@ -32,8 +32,8 @@ pub struct EntitySetup {
     pub kind: RowKind,
     /// The lines of this row kind.
     pub lines: Vec<Line>,
-    pub writer: Link<WriteRow>,
-    pub offerer: Link<OfferJobs>,
+    pub writer: Belt<WriteRow>,
+    pub offerer: Belt<OfferJobs>,
     pub rows: Arc<dyn RowStore>,
     pub keeper: Arc<dyn EntityKeeper>,
     pub meters: StoreMeters,
@@ -64,8 +64,8 @@ impl EntityActor {
 
     fn go_on(&mut self, ctx: &mut Context<Self>) {
         if let Some(write) = self.state.next_write() {
-            let reply = WriteReply::to(ctx.address().recipient());
-            self.setup.writer.send(WriteRow { write, reply });
+            let home = self.pulse.home().unwrap_or_else(|| Arc::new(ctx.address()));
+            self.setup.writer.put(WriteRow { write, reply: WriteReply::to(home) });
         }
         if let Some((change, ticket)) = self.state.next_move() {
             self.judge(change, ticket, (self.setup.clock)(), ctx);
@@ -78,7 +78,7 @@ impl EntityActor {
 
     fn offer(&self, batch: Batch<Ticket>) {
         if !batch.is_empty() {
-            self.setup.offerer.send(OfferJobs { offers: batch.offers, written: (self.setup.clock)(), tickets: batch.tickets });
+            self.setup.offerer.put(OfferJobs { offers: batch.offers, written: (self.setup.clock)(), tickets: batch.tickets });
         }
     }
 
@@ -119,6 +119,12 @@ impl EntityActor {
 
 impl Actor for EntityActor {
     type Context = Context<Self>;
+}
+
+impl Asker for Addr<EntityActor> {
+    fn hear(&self, answer: RowWritten) {
+        self.do_send(answer);
+    }
 }
 
 impl Drop for EntityActor {

@@ -8,6 +8,7 @@ use crate::domain::fault::{Advice, Fault};
 use crate::domain::ids::{Millis, Name};
 use crate::domain::job::{Offer, Offered};
 use crate::domain::steps::{self, Step};
+use crate::messages::belt::{Belt, Wake};
 use crate::messages::control::{Drain, Stop};
 use crate::messages::observe::{ActorKind, Observation, Observe};
 use crate::messages::offer::OfferJobs;
@@ -33,8 +34,8 @@ pub struct OffererActor {
 }
 
 impl OffererActor {
-    pub fn new(setup: OffererSetup) -> Self {
-        Self { hands: Batching::new(ActorKind::Offerer, setup.thread, setup.restarts, (setup.clock)()), setup }
+    pub fn new(belt: Belt<OfferJobs>, setup: OffererSetup) -> Self {
+        Self { hands: Batching::new(belt, ActorKind::Offerer, setup.thread, setup.restarts, (setup.clock)()), setup }
     }
 
     fn flush(&mut self, ctx: &mut Context<Self>) {
@@ -111,24 +112,10 @@ impl Actor for OffererActor {
     type Context = Context<Self>;
 }
 
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Flush;
-
-impl Handler<Flush> for OffererActor {
+impl Handler<Wake> for OffererActor {
     type Result = ();
-    fn handle(&mut self, _: Flush, ctx: &mut Self::Context) {
-        self.hands.awake();
+    fn handle(&mut self, _: Wake, ctx: &mut Self::Context) {
         self.flush(ctx);
-    }
-}
-
-impl Handler<OfferJobs> for OffererActor {
-    type Result = ();
-    fn handle(&mut self, message: OfferJobs, ctx: &mut Self::Context) {
-        if self.hands.push(message) {
-            ctx.notify(Flush);
-        }
     }
 }
 

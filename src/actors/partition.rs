@@ -99,6 +99,8 @@ pub struct PartitionActor {
     home: Arc<TicketHome>,
     plans: Plans,
     frontier: Frontier,
+    /// Room for one record's changes, used again.
+    routed: Vec<RowChange>,
     backlog: VecDeque<Record>,
     taken: Option<oneshot::Sender<()>>,
     position: NextOffset,
@@ -124,6 +126,7 @@ impl PartitionActor {
             home: TicketHome::new(life.generation, tickets),
             plans: Plans::default(),
             frontier: Frontier::starting_at(life.start),
+            routed: Vec::new(),
             backlog: VecDeque::new(),
             taken: None,
             position: life.start,
@@ -220,25 +223,29 @@ impl PartitionActor {
             let detail = format!("failed {} times alone: {cause}", crate::domain::retrial::FAILS_ALONE_MAX);
             return self.bury(record, BadRecord::new(BadReason::Failed, detail), ctx);
         }
-        let decoded = catch_unwind(AssertUnwindSafe(|| self.decode(&record)));
+        let routed = std::mem::take(&mut self.routed);
+        let decoded = catch_unwind(AssertUnwindSafe(|| self.decode(&record, routed)));
         match decoded.unwrap_or_else(|panic| Err(BadRecord::new(BadReason::Panicked, panic_text(&*panic)))) {
             Err(bad) => self.bury(record, bad, ctx),
-            Ok(changes) => {
+            Ok(mut changes) => {
                 steps::reached(Step::RecordDecoded);
                 if self.open(at, changes.len() as u32, bytes) {
                     self.meters.rows(changes.len() as u64);
-                    rows.add(changes, at, &self.home);
+                    rows.add(changes.drain(..), at, &self.home);
                 }
+                self.routed = changes;
             }
         }
     }
 
-    fn decode(&self, record: &Record) -> Result<Vec<RowChange>, BadRecord> {
+    /// The record's changes, in the room of `routed`.
+    fn decode(&self, record: &Record, mut routed: Vec<RowChange>) -> Result<Vec<RowChange>, BadRecord> {
         steps::reached(Step::DecodeBegun);
         let changes = match decode::decode_by(record, &self.setup.decode, &self.setup.schema, &self.plans)? {
             Decoded::Ignored(why) => {
                 self.ignore(why, record.offset);
-                return Ok(Vec::new());
+                routed.clear();
+                return Ok(routed);
             }
             Decoded::Changes(changes) => changes,
         };
@@ -250,7 +257,8 @@ impl PartitionActor {
             offset: record.offset,
             logged: record.timestamp,
         };
-        route::route(changes, &origin, &self.setup.route, &self.setup.schema)
+        route::route_into(&mut routed, changes, &origin, &self.setup.route, &self.setup.schema)?;
+        Ok(routed)
     }
 
     /// C6: counted and settled; a truncated or dropped table is an alarm.

@@ -7,6 +7,7 @@ use super::batching::Batching;
 use crate::domain::fault::Advice;
 use crate::domain::ids::Millis;
 use crate::domain::steps::{self, Step};
+use crate::messages::belt::{Belt, Wake};
 use crate::messages::control::{Drain, Stop};
 use crate::messages::observe::{ActorKind, Observation, Observe};
 use crate::messages::write::{WriteReply, WriteRow};
@@ -25,17 +26,17 @@ pub struct WriterSetup {
 
 pub struct WriterActor {
     setup: WriterSetup,
-    hands: Batching<(RowWrite, WriteReply)>,
+    hands: Batching<WriteRow>,
 }
 
 impl WriterActor {
-    pub fn new(setup: WriterSetup) -> Self {
-        Self { hands: Batching::new(ActorKind::Writer, setup.thread, setup.restarts, (setup.clock)()), setup }
+    pub fn new(belt: Belt<WriteRow>, setup: WriterSetup) -> Self {
+        Self { hands: Batching::new(belt, ActorKind::Writer, setup.thread, setup.restarts, (setup.clock)()), setup }
     }
 
     fn flush(&mut self, ctx: &mut Context<Self>) {
         let Some(batch) = self.hands.next_batch((self.setup.clock)()) else { return };
-        let (writes, replies): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+        let (writes, replies): (Vec<_>, Vec<_>) = batch.into_iter().map(|asked| (asked.write, asked.reply)).unzip();
         let store = Arc::clone(&self.setup.rows);
         let started = std::time::Instant::now();
         let writing = async move {
@@ -67,7 +68,7 @@ impl WriterActor {
             match outcome {
                 Err(fault) if matches!(fault.advice(), Advice::Wait | Advice::SlowDown) => {
                     waited_for = Some(fault);
-                    again.push((write, reply));
+                    again.push(WriteRow { write, reply });
                     continue;
                 }
                 Err(ref fault) => {
@@ -103,24 +104,10 @@ impl Actor for WriterActor {
     type Context = Context<Self>;
 }
 
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Flush;
-
-impl Handler<Flush> for WriterActor {
+impl Handler<Wake> for WriterActor {
     type Result = ();
-    fn handle(&mut self, _: Flush, ctx: &mut Self::Context) {
-        self.hands.awake();
+    fn handle(&mut self, _: Wake, ctx: &mut Self::Context) {
         self.flush(ctx);
-    }
-}
-
-impl Handler<WriteRow> for WriterActor {
-    type Result = ();
-    fn handle(&mut self, message: WriteRow, ctx: &mut Self::Context) {
-        if self.hands.push((message.write, message.reply)) {
-            ctx.notify(Flush);
-        }
     }
 }
 

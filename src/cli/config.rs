@@ -1,4 +1,5 @@
-//! The verb `config`: the effective configuration, the reference of a key, the JSON Schema.
+//! The verb `config`: the effective configuration, the reference of a key or of everything, the JSON
+//! Schema.
 
 use super::args::{Config, Global, Output};
 use super::exit::Exit;
@@ -32,6 +33,7 @@ pub fn run(args: &Config, global: &Global) -> Exit {
             }
         },
         Config::Schema => schema(),
+        Config::Reference => super::reference::page(),
     };
     out::print(&text);
     Exit::Fine

@@ -82,6 +82,8 @@ fn configuration(folder: &Path) -> String {
             _ => out.push_str(&format!("{text}\n")),
         }
     }
+    // It is tried out beside whatever else runs on this machine.
+    out.push_str("\nadmin: { listen: \"127.0.0.1:0\" }\n");
     out
 }
 
@@ -114,6 +116,7 @@ mod tests {
         assert!(matches!(&source.kind, SourceKind::Jsonl { path } if *path == folder.join("records.jsonl")));
         assert_eq!(settings.node.data_dir, folder.join("data"));
         assert_eq!(settings.lines.len(), 2);
+        assert_eq!(settings.admin.listen, "127.0.0.1:0", "it finds a port whatever else runs");
         for line in &settings.lines {
             let path = folder.join(format!("{}.jsonl", line.line.name));
             assert_eq!(line.sink, SinkKind::Jsonl { path });

@@ -23,6 +23,7 @@ pub mod partitions;
 mod progress;
 pub mod purge;
 pub mod rebuild;
+mod reference;
 pub mod row;
 pub mod run;
 mod table;

@@ -3,7 +3,7 @@
 //! Keeps C1 (value, null and absent are three things) and C2 (values are canonical text, never floats).
 //! Knows nothing of formats, entities or stamps.
 
-use super::ids::{Millis, Name};
+use super::ids::{Millis, Name, Stamp};
 use super::schema::TableId;
 use smallvec::SmallVec;
 
@@ -33,10 +33,12 @@ pub struct Image {
     pub(super) text: String,
 }
 
-/// Where a column's text lies.
+/// Where a column's text lies. Images and cells share it, so that an image becomes cells where it stands.
 #[derive(Clone, Copy)]
 pub(super) struct Slot {
     pub(super) name: Name,
+    /// Of a cell; an image's columns have none yet.
+    pub(super) stamp: Stamp,
     pub(super) start: u32,
     /// [`NULL`] marks SQL null.
     pub(super) len: u32,
@@ -52,11 +54,11 @@ impl Image {
     pub fn set(&mut self, name: Name, value: Value<'_>) {
         let slot = match value {
             Value::Absent => return,
-            Value::Null => Slot { name, start: 0, len: NULL },
+            Value::Null => Slot { name, stamp: Stamp::default(), start: 0, len: NULL },
             Value::Text(text) => {
                 let start = self.text.len() as u32;
                 self.text.push_str(text);
-                Slot { name, start, len: text.len() as u32 }
+                Slot { name, stamp: Stamp::default(), start, len: text.len() as u32 }
             }
         };
         self.place(slot);
@@ -66,7 +68,8 @@ impl Image {
     pub fn set_with(&mut self, name: Name, write: impl FnOnce(&mut String)) {
         let start = self.text.len();
         write(&mut self.text);
-        self.place(Slot { name, start: start as u32, len: (self.text.len() - start) as u32 });
+        let len = (self.text.len() - start) as u32;
+        self.place(Slot { name, stamp: Stamp::default(), start: start as u32, len });
     }
 
     fn place(&mut self, slot: Slot) {

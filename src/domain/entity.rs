@@ -19,6 +19,7 @@ use super::row::{Cells, Part, Tombstone, WideRow};
 use super::schema::{RowKind, VersionKind};
 use super::write::RowWrite;
 use known::Known;
+use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -27,12 +28,15 @@ use std::sync::Arc;
 pub struct Batch<T> {
     /// At most one per line.
     pub offers: Vec<Offer>,
-    pub tickets: Vec<T>,
+    pub tickets: Tickets<T>,
 }
+
+/// Nearly every write carries one or two.
+pub type Tickets<T> = SmallVec<[T; 2]>;
 
 impl<T> Default for Batch<T> {
     fn default() -> Self {
-        Self { offers: Vec::new(), tickets: Vec::new() }
+        Self { offers: Vec::new(), tickets: Tickets::new() }
     }
 }
 
@@ -53,7 +57,7 @@ pub enum Acknowledged<T> {
     /// Unknown or not now: the same content waits in [`EntityState::next_write`], to be sent again after a pause.
     Again(Fault),
     /// It will not pass: the tickets fail, nothing of them is kept.
-    Failed { fault: Fault, tickets: Vec<T> },
+    Failed { fault: Fault, tickets: Tickets<T> },
 }
 
 /// One entity's pending and flying work. `T` is a ticket: one per change, handed back exactly once, or dropped with the

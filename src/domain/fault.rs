@@ -30,6 +30,19 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
+    pub const ALL: [Self; 10] = [
+        Self::Unreachable,
+        Self::Timeout,
+        Self::Throttled,
+        Self::Rejected,
+        Self::Forbidden,
+        Self::Full,
+        Self::Corrupt,
+        Self::Incompatible,
+        Self::Invalid,
+        Self::Panicked,
+    ];
+
     pub const fn label(self) -> &'static str {
         match self {
             Self::Unreachable => "unreachable",
@@ -66,6 +79,18 @@ pub enum Advice {
     Bury,
     /// A person is needed.
     Stop,
+}
+
+impl Advice {
+    /// One sentence for the reference page.
+    pub const fn says(self) -> &'static str {
+        match self {
+            Self::Wait => "The same again after a pause; it uses up no retries.",
+            Self::SlowDown => "The same again after a pause, and less at once.",
+            Self::Bury => "This one item is kept aside and the rest goes on.",
+            Self::Stop => "A person is needed: what depends on it stops and says so.",
+        }
+    }
 }
 
 /// One fault with its place. `Display` is one line for logs and people: what, where, and the source's own words.

@@ -7,7 +7,7 @@ use super::change::{Change, Image, Op, Snapshot, Value};
 use super::decode::{BadReason, BadRecord};
 use super::ids::{Epoch, Millis, Name, Partition, RowId, RowKey, Stamp};
 use super::quick::QuickMap;
-use super::row::{PartId, child_key, moved_mark};
+use super::row::{Keys, PartId, child_key, moved_mark};
 use super::schema::{KindTable, RowKind, Schema};
 use smallvec::SmallVec;
 use std::collections::hash_map::Entry;
@@ -58,7 +58,7 @@ pub struct RowChange {
     pub stamp: Stamp,
     pub effect: Effect,
     /// M9: the key columns' values.
-    pub keys: Image,
+    pub keys: Keys,
     pub touched: Touched,
     pub at: Option<Millis>,
     /// The log's own time of the record, for stage delays.
@@ -110,8 +110,24 @@ pub fn route(
     settings: &RouteSettings,
     schema: &Schema,
 ) -> Result<Vec<RowChange>, BadRecord> {
-    let changes = changes.into_iter();
-    let mut folded = Folded { changes: Vec::with_capacity(changes.size_hint().0.max(1)), places: QuickMap::default() };
+    let mut routed = Vec::new();
+    route_into(&mut routed, changes, origin, settings, schema)?;
+    Ok(routed)
+}
+
+/// As [`route`], into a list whose room is used again from record to record; what was in it goes.
+///
+/// # Errors
+/// As [`route`]; what is in the list then means nothing.
+pub fn route_into(
+    routed: &mut Vec<RowChange>,
+    changes: impl IntoIterator<Item = Change>,
+    origin: &Origin,
+    settings: &RouteSettings,
+    schema: &Schema,
+) -> Result<(), BadRecord> {
+    routed.clear();
+    let mut folded = Folded { changes: routed, places: QuickMap::default() };
     for change in changes {
         let mut uses = schema.uses(change.table).map(|(kind, index)| Target { kind, table: &kind.tables[index], index });
         let Some(mut target) = uses.next() else { continue };
@@ -121,7 +137,7 @@ pub fn route(
         }
         target.route(change, origin, settings, &mut |routed| folded.add(routed))?;
     }
-    Ok(folded.changes)
+    Ok(())
 }
 
 /// One row kind's use of the changed table.
@@ -135,7 +151,7 @@ struct Target<'a> {
 struct Place {
     row: RowId,
     part: PartId,
-    keys: Image,
+    keys: Keys,
 }
 
 impl Target<'_> {
@@ -226,7 +242,7 @@ impl Target<'_> {
                 ),
             )
         };
-        let mut keys = Image::with_capacity(self.kind.key_columns.len(), 40);
+        let mut keys = Keys::default();
         for (key_column, column) in self.kind.key_columns.iter().zip(&self.table.route) {
             keys.set(*key_column, Value::Text(image.get(*column).text().ok_or_else(|| missing(*column))?));
         }
@@ -238,11 +254,11 @@ impl Target<'_> {
             }
             child_key(self.table.id.iter().filter_map(|c| image.get(*c).text()))
         };
-        let key = self.kind.key.render(|column| keys.get(column).text()).map_err(missing)?;
-        if key.is_empty() {
+        let key = self.kind.key.rendered(|column| keys.get(column).text(), RowKey::new).map_err(missing)?;
+        if key.as_str().is_empty() {
             return Err(BadRecord::new(BadReason::MissingKey, format!("the row key of kind `{}` is empty", self.kind.name)));
         }
-        let row = RowId { kind: self.kind.name, key: RowKey::new(&key) };
+        let row = RowId { kind: self.kind.name, key };
         Ok(Place { row, part: PartId { table: self.table.short, child }, keys })
     }
 }
@@ -269,8 +285,8 @@ fn stamp_of(change: &Change, image: &Image, origin: &Origin, settings: &RouteSet
 }
 
 /// C3: one record's changes, one per table row, in the order in which the rows first came.
-struct Folded {
-    changes: Vec<RowChange>,
+struct Folded<'a> {
+    changes: &'a mut Vec<RowChange>,
     /// Where each table row stands, once there are too many to look through: a record may hold thousands of rows.
     places: QuickMap<(RowId, PartId), usize>,
 }
@@ -278,7 +294,7 @@ struct Folded {
 /// Changes that are looked through one by one; nearly every record has fewer.
 const SCANNED_MAX: usize = 16;
 
-impl Folded {
+impl Folded<'_> {
     fn add(&mut self, coming: RowChange) {
         match self.place(&coming) {
             Some(at) => self.changes[at].fold(coming),

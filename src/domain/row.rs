@@ -3,14 +3,16 @@
 //! Keeps M1 (parts by table and child key), M4 through `merge.rs`, M5 (tombstone cells), M6 (alive), M8 (a fill over a
 //! fill raises the base), M9 (key columns stand in the row). Knows nothing of stores and packs nothing.
 
-use super::change::{Image, NULL, Value};
+use super::change::{Image, NULL, Slot, Value};
 use super::ids::{Millis, Name, RowVersion, Stamp};
 use super::merge;
 use super::schema::{RowKind, VersionKind};
 use super::version;
+use smallvec::SmallVec;
 
-/// A table row's own primary key inside its entity, escaped and joined (M1); empty where cells carry none.
-pub type ChildKey = Box<str>;
+/// A table row's own primary key inside its entity, escaped and joined (M1); empty where cells carry none. Nearly all are
+/// short enough to need no allocation.
+pub type ChildKey = compact_str::CompactString;
 
 /// Which table row of the entity.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -18,6 +20,62 @@ pub struct PartId {
     /// The table's short name (M1).
     pub table: Name,
     pub child: ChildKey,
+}
+
+/// M9: the key columns' values. Few and short: kept in place, without an allocation for two of the usual length.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Keys(SmallVec<[(Name, Option<compact_str::CompactString>); 2]>);
+
+impl Keys {
+    /// Sets a column; the last one told wins. `Absent` tells nothing.
+    pub fn set(&mut self, name: Name, value: Value<'_>) {
+        let value = match value {
+            Value::Absent => return,
+            Value::Null => None,
+            Value::Text(text) => Some(text.into()),
+        };
+        match self.0.iter().position(|(held, _)| *held >= name) {
+            Some(at) if self.0[at].0 == name => self.0[at].1 = value,
+            Some(at) => self.0.insert(at, (name, value)),
+            None => self.0.push((name, value)),
+        }
+    }
+
+    pub fn get(&self, name: Name) -> Value<'_> {
+        let found = self.0.iter().find(|(held, _)| *held == name);
+        found.map_or(Value::Absent, |(_, value)| value.as_deref().map_or(Value::Null, Value::Text))
+    }
+
+    /// Columns in name order; never `Absent`.
+    pub fn iter(&self) -> impl Iterator<Item = (Name, Value<'_>)> {
+        self.0.iter().map(|(name, value)| (*name, value.as_deref().map_or(Value::Null, Value::Text)))
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+    pub fn text_bytes(&self) -> usize {
+        self.0.iter().map(|(_, value)| value.as_ref().map_or(0, |text| text.len())).sum()
+    }
+}
+
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl<'a> FromIterator<(Name, Value<'a>)> for Keys {
+    fn from_iter<I: IntoIterator<Item = (Name, Value<'a>)>>(columns: I) -> Self {
+        let mut keys = Self::default();
+        for (name, value) in columns {
+            keys.set(name, value);
+        }
+        keys
+    }
 }
 
 /// A delete, kept as a cell (M5).
@@ -46,15 +104,6 @@ pub struct Cells {
     text: String,
 }
 
-#[derive(Clone, Copy)]
-struct Slot {
-    name: Name,
-    stamp: Stamp,
-    start: u32,
-    /// [`NULL`] marks SQL null.
-    len: u32,
-}
-
 impl Clone for Cells {
     fn clone(&self) -> Self {
         Self { slots: self.slots.clone(), text: self.text.clone() }
@@ -73,8 +122,9 @@ impl Cells {
 
     /// Every column of an image at one stamp (M7: changed or not).
     pub fn of_image(image: Image, stamp: Stamp) -> Self {
-        let slots = image.slots.iter().map(|s| Slot { name: s.name, stamp, start: s.start, len: s.len }).collect();
-        Self { slots, text: image.text }
+        let Image { mut slots, text } = image;
+        slots.iter_mut().for_each(|slot| slot.stamp = stamp);
+        Self { slots, text }
     }
 
     /// Sets a cell whatever was there; merging is [`Cells::merge`]'s.
@@ -240,7 +290,7 @@ impl Part {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct WideRow {
     /// M9: the key columns' values.
-    pub keys: Image,
+    pub keys: Keys,
     /// V3: changed only by increments. In a change: by how much.
     pub base: i64,
     /// V1 `counter`. In a change: by how much.
@@ -368,7 +418,7 @@ pub fn child_key<'a>(parts: impl IntoIterator<Item = &'a str>) -> ChildKey {
     if second.is_none() && first.bytes().all(is_plain) {
         return first.into();
     }
-    let mut out = String::new();
+    let mut out = ChildKey::default();
     for (i, part) in [first].into_iter().chain(second).chain(parts).enumerate() {
         if i > 0 {
             out.push(',');
@@ -386,7 +436,7 @@ pub fn child_key<'a>(parts: impl IntoIterator<Item = &'a str>) -> ChildKey {
             }
         }
     }
-    out.into()
+    out
 }
 
 /// The parts a child key was joined from.

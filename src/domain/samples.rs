@@ -3,7 +3,7 @@
 use super::change::{Image, Value};
 use super::ids::{Name, RowId, RowKey, Stamp};
 use super::line::{DeleteMode, LaneRules, Line, When};
-use super::row::{Cells, Part, PartId, Tombstone, WideRow};
+use super::row::{Cells, Keys, Part, PartId, Tombstone, WideRow};
 use super::schema::{ColumnType, KindTable, RowKind, Schema, Table, TableId, VersionKind};
 use super::template::Template;
 
@@ -14,6 +14,11 @@ pub fn name(text: &str) -> Name {
 /// An image; `None` is SQL null.
 pub fn image(columns: &[(&str, Option<&str>)]) -> Image {
     columns.iter().map(|(n, v)| (name(n), v.map_or(Value::Null, Value::Text))).collect()
+}
+
+/// Key columns without nulls.
+pub fn told_keys(columns: &[(&str, &str)]) -> Keys {
+    columns.iter().map(|(column, value)| (name(column), Value::Text(value))).collect()
 }
 
 /// An image without nulls.
@@ -86,7 +91,7 @@ pub fn tombstone(stamp: i64) -> Tombstone {
 
 /// A row of these parts under order number 7.
 pub fn row(parts: Vec<Part>) -> WideRow {
-    let mut out = WideRow { keys: told(&[("order_no", "7"), ("product_id", "7")]), ..WideRow::default() };
+    let mut out = WideRow { keys: told_keys(&[("order_no", "7"), ("product_id", "7")]), ..WideRow::default() };
     for part in parts {
         out.merge(&WideRow { parts: vec![part], ..WideRow::default() });
     }

@@ -5,6 +5,7 @@
 
 use super::ids::Name;
 use md5::{Digest, Md5};
+use std::cell::Cell;
 use std::fmt::Write;
 
 /// A parsed template. Renders to text from column values.
@@ -145,14 +146,28 @@ impl Template {
     /// # Errors
     /// The column whose look-up gave nothing.
     pub fn render<'a>(&self, value: impl Fn(Name) -> Option<&'a str>) -> Result<String, Name> {
-        let mut out = String::with_capacity(40);
+        self.rendered(value, str::to_owned)
+    }
+
+    /// As [`Template::render`], for a caller that keeps something else than the text; its room is used again.
+    ///
+    /// # Errors
+    /// As [`Template::render`].
+    pub fn rendered<'a, T>(&self, value: impl Fn(Name) -> Option<&'a str>, keep: impl FnOnce(&str) -> T) -> Result<T, Name> {
+        thread_local! {
+            static ROOM: Cell<String> = const { Cell::new(String::new()) };
+        }
+        let mut out = ROOM.take();
+        out.clear();
         for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => out.push_str(text),
                 Piece::Column { name, function } => function.write(value(*name).ok_or(*name)?, &mut out),
             }
         }
-        Ok(out)
+        let kept = keep(&out);
+        ROOM.set(out);
+        Ok(kept)
     }
 }
 
@@ -288,7 +303,7 @@ impl Function {
             }
             Self::Md5 => {
                 let digest = Md5::digest(value.as_bytes());
-                // Writing to a String cannot fail.
+                // Writing to a text cannot fail.
                 let _ = write!(out, "{:02x}{:02x}", digest[0], digest[1]);
             }
             Self::Pad(width) => {

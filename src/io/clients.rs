@@ -5,7 +5,7 @@
 
 use crate::domain::fault::{Fault, FaultKind, panic_text};
 use std::future::Future;
-use std::sync::OnceLock;
+use std::sync::{OnceLock, mpsc};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 /// Threads that serve sockets: enough for one core's worth of frames beside the actors.
@@ -42,5 +42,38 @@ pub async fn run<T: Send + 'static>(work: impl Future<Output = Result<T, Fault>>
             Err(Fault::new(FaultKind::Panicked, "client", text))
         }
         Err(ended) => Err(Fault::new(FaultKind::Unreachable, "client", ended)),
+    }
+}
+
+/// The same for one who has nothing else to do meanwhile: a check before a run.
+///
+/// # Errors
+/// As [`run`].
+pub fn wait<T: Send + 'static>(work: impl Future<Output = Result<T, Fault>> + Send + 'static) -> Result<T, Fault> {
+    let (answer, answered) = mpsc::sync_channel(1);
+    // Spawned, not blocked on: whoever waits may stand on a runtime, where blocking on another one panics.
+    handle()?.spawn(async move {
+        // Nobody listens only where who asked is gone.
+        let _ = answer.send(run(work).await);
+    });
+    answered.recv().unwrap_or_else(|_| Err(Fault::new(FaultKind::Panicked, "client", "its work ended without an answer")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: an answer, a fault and a panic come back, also to a thread that runs tasks itself. Method: each from both.
+    #[test]
+    fn who_waits_gets_an_answer() {
+        let asked = || {
+            assert_eq!(wait(async { Ok(7) }).unwrap(), 7);
+            let refused = wait::<()>(async { Err(Fault::new(FaultKind::Timeout, "there", "late")) }).unwrap_err();
+            assert_eq!(refused.kind, FaultKind::Timeout);
+            let panicked = wait::<()>(async { panic!("a bug") }).unwrap_err();
+            assert_eq!((panicked.kind, panicked.what.contains("a bug")), (FaultKind::Panicked, true));
+        };
+        asked();
+        Builder::new_current_thread().build().unwrap().block_on(async { asked() });
     }
 }

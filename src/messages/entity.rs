@@ -1,17 +1,20 @@
 //! From a partition to the entity of a row.
 
 use super::ticket::Ticket;
+use super::write::Asker;
 use crate::domain::ids::{Millis, RowId};
 use crate::domain::route::RowChange;
 use actix::dev::Message;
+use smallvec::SmallVec;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 
 /// All changes of one row in one polled batch, in record order, each with its ticket.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct ApplyChanges {
     pub row: RowId,
-    pub changes: Vec<(RowChange, Ticket)>,
+    pub changes: SmallVec<[(RowChange, Ticket); 1]>,
 }
 
 /// N3: what the entity remembers is not so any more. Work in hand stays. Sent before the records are read again, so that none
@@ -42,9 +45,26 @@ pub struct EntityPulse {
     /// When it last worked, in ms since 1970.
     last: AtomicI64,
     bytes: AtomicUsize,
+    /// The entity's own address, for as long as the directory knows it: a reply to it costs no new sender.
+    home: OnceLock<Weak<dyn Asker>>,
+}
+
+impl std::fmt::Debug for dyn Asker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("asker")
+    }
 }
 
 impl EntityPulse {
+    /// The directory's side, once: where the entity is reached.
+    pub fn lives_at(&self, home: Weak<dyn Asker>) {
+        // Only the directory says it, and it says it once.
+        let _ = self.home.set(home);
+    }
+    /// Where the entity is reached; `None` once the directory has let it go.
+    pub fn home(&self) -> Option<Arc<dyn Asker>> {
+        self.home.get()?.upgrade()
+    }
     /// The entity's side: one message handled.
     pub fn beat(&self, now: Millis, idle: bool, bytes: usize) {
         self.handled.fetch_add(1, Ordering::Relaxed);

@@ -1,17 +1,15 @@
 //! From an entity to the offerer.
 
 use super::ticket::Ticket;
+use crate::domain::entity::Tickets;
 use crate::domain::ids::Millis;
 use crate::domain::job::Offer;
-use actix::dev::Message;
 
 /// Jobs owed for content that is acknowledged in the row store (J3). The offerer settles the tickets once the queue has
 /// accepted the offers durably (J5).
-#[derive(Message)]
-#[rtype(result = "()")]
 pub struct OfferJobs {
     pub offers: Vec<Offer>,
     /// When the row store acknowledged what they are owed for.
     pub written: Millis,
-    pub tickets: Vec<Ticket>,
+    pub tickets: Tickets<Ticket>,
 }

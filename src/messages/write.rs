@@ -3,10 +3,9 @@
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::write::RowWrite;
 use actix::dev::{Message, Recipient};
+use std::sync::Arc;
 
 /// One row's merged changes. Sender: an entity with nothing else in flight (N1).
-#[derive(Message)]
-#[rtype(result = "()")]
 pub struct WriteRow {
     pub write: RowWrite,
     pub reply: WriteReply,
@@ -19,16 +18,27 @@ pub struct RowWritten {
     pub outcome: Result<(), Fault>,
 }
 
+/// Who asked for a write.
+pub trait Asker: Send + Sync {
+    fn hear(&self, answer: RowWritten);
+}
+
+impl Asker for Recipient<RowWritten> {
+    fn hear(&self, answer: RowWritten) {
+        self.do_send(answer);
+    }
+}
+
 /// Where the answer goes; dropped unanswered it says that the outcome is unknown.
-pub struct WriteReply(Option<Recipient<RowWritten>>);
+pub struct WriteReply(Option<Arc<dyn Asker>>);
 
 impl WriteReply {
-    pub fn to(entity: Recipient<RowWritten>) -> Self {
+    pub fn to(entity: Arc<dyn Asker>) -> Self {
         Self(Some(entity))
     }
     pub fn answer(mut self, outcome: Result<(), Fault>) {
         if let Some(entity) = self.0.take() {
-            entity.do_send(RowWritten { outcome });
+            entity.hear(RowWritten { outcome });
         }
     }
 }
@@ -37,7 +47,7 @@ impl Drop for WriteReply {
     fn drop(&mut self) {
         if let Some(entity) = self.0.take() {
             let fault = Fault::new(FaultKind::Unreachable, "writer", "went away before it answered");
-            entity.do_send(RowWritten { outcome: Err(fault) });
+            entity.hear(RowWritten { outcome: Err(fault) });
         }
     }
 }

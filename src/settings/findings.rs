@@ -3,6 +3,7 @@
 //! Keeps 3-interfaces 3.2: all findings at once, in the order of the files, with file, line, column and a snippet in
 //! which secrets are starred. Knows nothing of terminals; `cli` draws them.
 
+use super::secrets::{STARS, suspicious, without_user};
 use super::tree::{File, Place};
 use serde::{Serialize, Serializer};
 
@@ -215,7 +216,8 @@ impl Findings {
     }
 
     fn starred(&self, text: &str) -> String {
-        self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), STARS))
+        let text = self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), STARS));
+        without_user(&text)
     }
 
     fn snippet(&self, file: &File, place: Place) -> Option<Snippet> {
@@ -266,46 +268,6 @@ impl Findings {
     }
 }
 
-/// What stands for a secret in every output.
-pub const STARS: &str = "***";
-
-/// Words that make a key's value look like a secret even where the key is misspelt or out of place.
-const SECRET_WORDS: &[&str] = &["token", "passw", "secret", "credential", "auth", "apikey", "api_key"];
-
-/// Whether a key's name says that its value is a secret.
-pub fn sounds_secret(key: &str) -> bool {
-    let key = key.to_lowercase();
-    SECRET_WORDS.iter().any(|word| key.contains(word))
-}
-
-/// Values after keys that sound secret, and the user part of addresses: for lines no key was understood of.
-fn suspicious(line: &[char]) -> Vec<(usize, usize)> {
-    let mut ranges = Vec::new();
-    let end_of = |from: usize| line[from..].iter().position(|c| matches!(c, ',' | '}' | ']')).map_or(line.len(), |n| from + n);
-    for colon in line.iter().enumerate().filter(|(_, c)| **c == ':').map(|(at, _)| at) {
-        let word_start = line[..colon].iter().rposition(|c| matches!(c, ' ' | '{' | ',' | '[')).map_or(0, |at| at + 1);
-        let word: String = line[word_start..colon].iter().collect();
-        let Some(space) = line[colon + 1..].iter().position(|c| *c != ' ') else { continue };
-        let value = colon + 1 + space;
-        let rest: String = line[value..].iter().take(12).collect();
-        let harmless =
-            ["secret://", "\"secret://", "'secret://", "{", "none", "[", "#", "//"].iter().any(|p| rest.starts_with(p));
-        if sounds_secret(&word) && !harmless {
-            let quote = matches!(line[value], '"' | '\'').then_some(line[value]);
-            let closing = quote.and_then(|q| line[value + 1..].iter().position(|c| *c == q));
-            ranges.push((value, closing.map_or_else(|| end_of(value), |n| value + n + 2)));
-        }
-        if line[colon..].starts_with(&[':', '/', '/']) {
-            let host = &line[colon + 3..];
-            let stop = host.iter().position(|c| matches!(c, '/' | ' ' | '"' | '\'' | ',')).unwrap_or(host.len());
-            if let Some(at) = host[..stop].iter().rposition(|c| *c == '@') {
-                ranges.push((colon + 3, colon + 3 + at));
-            }
-        }
-    }
-    ranges
-}
-
 fn merged(mut ranges: Vec<(usize, usize)>) -> Vec<(usize, usize)> {
     ranges.sort_unstable();
     let mut out: Vec<(usize, usize)> = Vec::new();
@@ -316,18 +278,6 @@ fn merged(mut ranges: Vec<(usize, usize)>) -> Vec<(usize, usize)> {
         }
     }
     out
-}
-
-/// An address with its user part starred.
-pub fn without_user(text: &str) -> String {
-    let line: Vec<char> = text.chars().collect();
-    let Some(scheme) = text.find("://") else { return text.to_owned() };
-    let start = text[..scheme].chars().count() + 3;
-    let stop = line[start..].iter().position(|c| *c == '/').map_or(line.len(), |n| start + n);
-    match line[start..stop].iter().rposition(|c| *c == '@') {
-        Some(at) => line[..start].iter().chain(&STARS.chars().collect::<Vec<_>>()).chain(&line[start + at..]).collect(),
-        None => text.to_owned(),
-    }
 }
 
 /// The allowed text nearest to the one found, when a slip of the fingers explains the difference.

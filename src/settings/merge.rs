@@ -36,12 +36,9 @@ fn merges(spec: Option<&Spec>, base: &Node, over: &Node) -> bool {
         return false;
     }
     match spec.map(|spec| spec.kind) {
-        Some(Kind::Map { .. } | Kind::Named(_) | Kind::Dict(_)) => true,
+        Some(Kind::Map { .. } | Kind::Named(_) | Kind::Dict(_) | Kind::Properties) => true,
         Some(Kind::Component(component)) => {
-            let kind = |node: &Node| {
-                let kinds = component.built.iter().chain(component.later);
-                kinds.copied().find(|kind| node.get(kind).is_some())
-            };
+            let kind = |node: &Node| component.kinds.iter().find(|kind| node.get(kind.name).is_some()).map(|kind| kind.name);
             // A file that names no kind speaks of the one that is there.
             kind(over).is_none() || kind(base).is_none() || kind(over) == kind(base)
         }

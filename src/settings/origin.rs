@@ -2,7 +2,7 @@
 //!
 //! Knows only what may be shown: secrets were starred before they came here.
 
-use super::findings::without_user;
+use super::secrets::without_user;
 use super::spec::{self, Kind, Spec};
 use super::tree::{Node, Place, Scalar, Value};
 use serde::Serialize;

@@ -1,10 +1,10 @@
-//! The list of keys as a reference: `config explain KEY` and the JSON Schema.
+//! The list of keys as a reference: `config explain KEY`, the reference page and the JSON Schema.
 //!
 //! Both are made from `spec` and `config/default.yaml` alone, so they cannot differ from what the loader accepts.
 
 use super::findings::nearest;
 use super::load::defaults;
-use super::spec::{self, Component, KEYS, Kind, Spec};
+use super::spec::{self, KEYS, Kind, Spec};
 use super::tree::{Node, Value};
 use serde_json::{Map, Value as Json, json};
 
@@ -42,6 +42,30 @@ pub fn explain(path: &str) -> Result<String, String> {
         [only] => Ok(one(only)),
         _ => Ok(found.iter().map(|path| format!("{path}\n  {}\n", doc(path))).collect()),
     }
+}
+
+/// A key as the reference page shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyLine {
+    /// `*` where the user names things.
+    pub path: &'static str,
+    pub takes: String,
+    /// Empty where a default means nothing, or where the key must be written.
+    pub default: String,
+    pub doc: &'static str,
+}
+
+/// Every key, in the order of the list.
+pub fn keys() -> impl Iterator<Item = KeyLine> {
+    KEYS.iter().map(|key| {
+        let optional = key.kind == Kind::Map { optional: true };
+        let takes = if optional { "a map; may be left out".to_owned() } else { takes(key.kind) };
+        let default = match key.kind {
+            Kind::Component(component) => component.default.map(str::to_owned),
+            kind => default_of(key.path).filter(|node| !node.is_null()).and_then(|_| default_text(key.path, kind)),
+        };
+        KeyLine { path: key.path, takes, default: default.unwrap_or_default(), doc: doc(key.path) }
+    })
 }
 
 /// Whether a key's segments match what was asked. `*` takes one name, or several segments of one (tables have dots);
@@ -126,9 +150,12 @@ fn takes(kind: Kind) -> String {
     match kind {
         Kind::Map { .. } => "a map".to_owned(),
         Kind::Named(what) => format!("a map with a name for each {what}"),
-        Kind::Component(Component { built, .. }) => format!("a map with one of the kinds: {}", built.join(", ")),
+        Kind::Component(component) => format!("a map with one of the kinds: {}", component.available()),
         Kind::Field => "a text, or a map".to_owned(),
         Kind::Dict(what) => format!("a map of {what}"),
+        Kind::Properties => {
+            "a map of properties and their values; secret ones as secret://file/PATH or secret://env/NAME".to_owned()
+        }
         Kind::Lanes => "{ name: weight, … }, or { strict: [name, …] }".to_owned(),
         Kind::Stamp => "offset, position, or { column: name }".to_owned(),
         Kind::List([]) => "a list of names".to_owned(),
@@ -168,8 +195,9 @@ fn schema_of(spec: &Spec) -> Json {
             json!({ "type": ["object", "null"], "additionalProperties": spec.named().map(schema_of).unwrap_or_default() })
         }
         Kind::Component(component) => {
-            let mut schema = object(spec, component.built);
-            let kinds: Vec<Json> = component.built.iter().map(|kind| json!({ "required": [kind] })).collect();
+            let built: Vec<&str> = component.built().collect();
+            let mut schema = object(spec, &built);
+            let kinds: Vec<Json> = built.iter().map(|kind| json!({ "required": [kind] })).collect();
             if let (None, Json::Object(schema)) = (component.default, &mut schema) {
                 schema.insert("oneOf".to_owned(), Json::Array(kinds));
             }
@@ -240,7 +268,7 @@ fn leaf(kind: Kind) -> Json {
         Kind::List([]) => names,
         Kind::List(allowed) => json!({ "type": "array", "items": { "enum": allowed } }),
         Kind::AnyOrList => json!({ "anyOf": [{ "const": "any" }, names] }),
-        Kind::Dict(_) => json!({ "type": ["object", "null"] }),
+        Kind::Dict(_) | Kind::Properties => json!({ "type": ["object", "null"] }),
         Kind::Lanes => json!({ "type": "object", "minProperties": 1 }),
         Kind::Stamp => {
             let column = json!({ "column": { "type": "string" } });

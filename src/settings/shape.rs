@@ -4,11 +4,12 @@
 //! defaults, and each of them has left a finding. So the rooms after this one read without checking again, and one bad
 //! value does not hide the next. Knows nothing of how keys hang together.
 
-use super::findings::{Code, Findings, STARS, nearest, sounds_secret};
+use super::findings::{Code, Findings, nearest};
+use super::secrets::sounds_secret;
 use super::settings::Secret;
 use super::spec::{Component, Kind, ROLES_LATER, Spec};
 use super::tree::{Entry, Node, Place, Scalar, Value};
-use super::values::{good_column, good_name, read_secret, wrong_scalar};
+use super::values::{good_column, good_name, wrong_scalar};
 use super::vars::Env;
 use crate::domain::ids::NAME_BYTES_MAX;
 use std::collections::HashMap;
@@ -151,24 +152,23 @@ impl Shaper<'_> {
 
     fn component(&mut self, spec: &Spec, component: Component, entry: &Entry, default: Option<&Entry>) -> Option<Entry> {
         let Value::Map(entries) = &entry.value.value else { return self.wrong_shape(entry, "a map that names the kind") };
-        let Component { what, built, later, .. } = component;
-        let available = built.join(", ");
-        let chosen: Vec<&Entry> = entries.iter().filter(|e| built.contains(&e.key.as_str())).collect();
+        let (what, available) = (component.what, component.available());
+        let chosen: Vec<&Entry> = entries.iter().filter(|e| component.is_built(&e.key)).collect();
         let mut told = false;
         for written in entries {
             let key = written.key.as_str();
-            if later.contains(&key) && !built.contains(&key) {
+            if component.is_kind(key) && !component.is_built(key) {
                 told = true;
                 let message = format!("`{key}` is not built into this version; available: {available}");
                 self.findings.add(Code::NotBuilt, written.key_place, message);
-                self.hide_below(&written.value);
+                self.hide_below(&written.value, false);
             } else if spec.child(key).is_none() {
                 let kind_like = chosen.is_empty() && matches!(written.value.value, Value::Map(_));
                 if kind_like && nearest(key, spec.child_names().filter(|c| !component.is_kind(c))).is_none() {
                     told = true;
                     let message = format!("`{key}` is no kind of {what}; available: {available}");
-                    self.findings.add(Code::UnknownKind, written.key_place, message).nearest(key, built.iter().copied());
-                    self.hide_below(&written.value);
+                    self.findings.add(Code::UnknownKind, written.key_place, message).nearest(key, component.built());
+                    self.hide_below(&written.value, false);
                 } else {
                     self.unknown(spec, written);
                 }
@@ -185,7 +185,10 @@ impl Shaper<'_> {
             None => {
                 let message = format!("this {what} does not say its kind; available: {available}");
                 let finding = self.findings.add(Code::NoKind, entry.key_place, message);
-                finding.help(format!("write one of them as a key, like `{}: {{ … }}`", built[0]));
+                finding.help(format!(
+                    "write one of them as a key, like `{}: {{ … }}`",
+                    component.built().next().unwrap_or("embedded")
+                ));
                 None
             }
         };
@@ -217,6 +220,8 @@ impl Shaper<'_> {
         let place = entry.value.place;
         match (spec.kind, &entry.value.value) {
             (Kind::Dict(_) | Kind::Lanes, Value::Map(_)) => Some(entry.clone()),
+            (Kind::Properties, Value::Map(entries)) => Some(rebuilt(entry, Value::Map(self.properties(entries)))),
+            (Kind::Properties, _) => self.wrong_shape(entry, "a map of properties and their values"),
             (Kind::Dict(what), _) => self.wrong_shape(entry, &format!("a map of {what}")),
             (Kind::Lanes, _) => self.wrong_shape(entry, "`{ name: weight, … }` or `{ strict: [name, …] }`"),
             (Kind::Stamp, Value::Map(entries)) => {
@@ -294,55 +299,11 @@ impl Shaper<'_> {
         if out.is_empty() && !items.is_empty() { None } else { Some(rebuilt(entry, Value::List(out))) }
     }
 
-    fn secret(&mut self, entry: &Entry, scalar: &Scalar) -> Option<Entry> {
-        let place = entry.value.place;
-        let text = scalar.text.as_str();
-        let read = if let Some(path) = text.strip_prefix("secret://file/") {
-            read_secret(path)
-        } else if let Some(name) = text.strip_prefix("secret://env/") {
-            (self.env)(name).ok_or_else(|| format!("environment variable `{name}` is not set"))
-        } else if text.starts_with("secret://") {
-            Err("a secret is kept in `secret://file/PATH` or `secret://env/NAME`".to_owned())
-        } else {
-            self.findings.hide(text, place);
-            self.findings.hide(scalar.shown(), place);
-            if scalar.variables.is_empty() {
-                let finding = self.findings.add(Code::PlainSecret, place, "a secret stands in the file itself");
-                finding.help("keep it elsewhere and write `secret://file/PATH` or `secret://env/NAME`");
-            }
-            Ok(text.to_owned())
-        };
-        let value = match read {
-            Ok(value) if !value.is_empty() => value,
-            Ok(_) => {
-                self.findings.add(Code::SecretUnreadable, place, "this secret is empty");
-                return None;
-            }
-            Err(why) => {
-                let finding = self.findings.add(Code::SecretUnreadable, place, format!("this secret cannot be read: {why}"));
-                finding.help("PATH starts at the working directory; an absolute one has two slashes: `secret://file//run/token`");
-                return None;
-            }
-        };
-        // The place of a reference may be shown; what it refers to may not.
-        if text.starts_with("secret://") {
-            self.findings.hide(&value, Place::default());
-        }
-        // The first of the path stands for the file itself.
-        let path = self.path.get(1..).unwrap_or_default().join(".");
-        self.secrets.insert(path, Secret::new(value));
-        let shown = Scalar { text: STARS.to_owned(), quoted: true, variables: scalar.variables.clone(), written: None };
-        Some(rebuilt(entry, Value::Scalar(shown)))
-    }
-
     fn unknown(&mut self, spec: &Spec, written: &Entry) {
         let key = written.key.as_str();
         let near = nearest(key, spec.child_names());
         let secret = sounds_secret(key) || near.and_then(|n| spec.child(n)).is_some_and(|s| s.kind == Kind::Secret);
-        if secret && let Some(scalar) = written.value.scalar() {
-            self.findings.hide(&scalar.text, written.value.place);
-        }
-        self.hide_below(&written.value);
+        self.hide_below(&written.value, secret);
         let known: Vec<&str> = spec.child_names().collect();
         let message = format!("unknown key `{key}`{}", within_text(&self.path));
         let finding = self.findings.add(Code::UnknownKey, written.key_place, message);
@@ -354,17 +315,8 @@ impl Shaper<'_> {
         });
     }
 
-    /// Stars what sounds secret in a part of the tree that no spec describes.
-    fn hide_below(&mut self, node: &Node) {
-        for entry in node.entries() {
-            match entry.value.scalar() {
-                Some(scalar) if sounds_secret(&entry.key) => self.findings.hide(&scalar.text, entry.value.place),
-                _ => self.hide_below(&entry.value),
-            }
-        }
-    }
-
-    fn wrong_shape(&mut self, entry: &Entry, wanted: &str) -> Option<Entry> {
+    pub(super) fn wrong_shape(&mut self, entry: &Entry, wanted: &str) -> Option<Entry> {
+        self.hide_below(&entry.value, sounds_secret(&entry.key));
         if !entry.value.is_broken() {
             let found = entry.value.shape();
             let message = format!("`{}` takes {wanted}, and this is {found}", entry.key);
@@ -386,7 +338,7 @@ fn find<'a>(node: &'a Node, key: &str) -> Option<&'a Entry> {
     node.entries().iter().find(|e| e.key == key)
 }
 
-fn rebuilt(entry: &Entry, value: Value) -> Entry {
+pub(super) fn rebuilt(entry: &Entry, value: Value) -> Entry {
     Entry { key: entry.key.clone(), key_place: entry.key_place, value: Node { place: entry.value.place, value } }
 }
 

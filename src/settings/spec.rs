@@ -25,6 +25,8 @@ pub enum Kind {
     Field,
     /// A map by name whose values `lines` and `rows` read: columns, routes, lanes of a line, types.
     Dict(&'static str),
+    /// Properties of a client library and their values, of which some are secrets.
+    Properties,
     /// `{ name: weight, … }` or `{ strict: [name, …] }`; replaced whole by a later file, because its order counts.
     Lanes,
     /// `offset`, `position` or `{ column: name }`.
@@ -66,17 +68,36 @@ pub enum Kind {
 pub struct Component {
     /// For messages: `source`, `sink`.
     pub what: &'static str,
-    pub built: &'static [&'static str],
-    /// Known to the design, not to this build; one that is also built counts as built.
-    pub later: &'static [&'static str],
+    /// Every kind the design knows, whether this build holds it or not.
+    pub kinds: &'static [ComponentKind],
     /// Taken when the component names none.
     pub default: Option<&'static str>,
+}
+
+/// One kind of a component.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ComponentKind {
+    pub name: &'static str,
+    /// Whether this build holds it.
+    pub built: bool,
 }
 
 impl Component {
     /// Whether a key says a kind, in this build or another one.
     pub fn is_kind(&self, key: &str) -> bool {
-        self.built.contains(&key) || self.later.contains(&key)
+        self.kinds.iter().any(|kind| kind.name == key)
+    }
+    /// Whether this build holds the kind.
+    pub fn is_built(&self, key: &str) -> bool {
+        self.built().any(|name| name == key)
+    }
+    /// The kinds that this build holds.
+    pub fn built(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.kinds.iter().filter(|kind| kind.built).map(|kind| kind.name)
+    }
+    /// The same as a text for messages.
+    pub fn available(&self) -> String {
+        self.built().collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -101,45 +122,45 @@ const fn key(path: &'static str, kind: Kind) -> Key {
 const fn count(min: u64, max: u64) -> Kind {
     Kind::Integer { min, max }
 }
+const fn always(name: &'static str) -> ComponentKind {
+    ComponentKind { name, built: true }
+}
+const fn with(feature: bool, name: &'static str) -> ComponentKind {
+    ComponentKind { name, built: feature }
+}
+const fn later(name: &'static str) -> ComponentKind {
+    ComponentKind { name, built: false }
+}
+const ELASTICSEARCH: bool = cfg!(feature = "elasticsearch");
+const HBASE: bool = cfg!(feature = "hbase");
+const KAFKA: bool = cfg!(feature = "kafka");
+const MYSQL: bool = cfg!(feature = "mysql");
+const REDIS: bool = cfg!(feature = "redis");
 const SOURCE: Component = Component {
     what: "source",
-    built: if cfg!(feature = "kafka") { &["jsonl", "generator", "kafka"] } else { &["jsonl", "generator"] },
-    later: if cfg!(feature = "kafka") { &["nsq", "mysql"] } else { &["kafka", "nsq", "mysql"] },
+    kinds: &[always("jsonl"), always("generator"), with(KAFKA, "kafka"), later("nsq"), later("mysql")],
     default: None,
 };
-const STORE: Component = Component {
-    what: "store",
-    built: if cfg!(feature = "hbase") { &["embedded", "hbase"] } else { &["embedded"] },
-    later: if cfg!(feature = "hbase") { &[] } else { &["hbase"] },
-    default: Some("embedded"),
-};
-const QUEUE: Component = Component {
-    what: "queue",
-    built: if cfg!(feature = "redis") { &["embedded", "asynq"] } else { &["embedded"] },
-    later: if cfg!(feature = "redis") { &["redis"] } else { &["asynq", "redis"] },
-    default: Some("embedded"),
-};
-const LEDGER: Component = Component {
-    what: "ledger",
-    built: if cfg!(feature = "mysql") { &["embedded", "mysql"] } else { &["embedded"] },
-    later: if cfg!(feature = "mysql") { &[] } else { &["mysql"] },
-    default: Some("embedded"),
-};
+const STORE: Component =
+    Component { what: "store", kinds: &[always("embedded"), with(HBASE, "hbase")], default: Some("embedded") };
+const QUEUE: Component =
+    Component { what: "queue", kinds: &[always("embedded"), with(REDIS, "asynq"), later("redis")], default: Some("embedded") };
+const LEDGER: Component =
+    Component { what: "ledger", kinds: &[always("embedded"), with(MYSQL, "mysql")], default: Some("embedded") };
 const SINK: Component = Component {
     what: "sink",
-    built: SINKS,
-    later: &["elasticsearch", "redis", "kafka", "asynq", "mysql", "hbase"],
+    kinds: &[
+        always("embedded"),
+        always("jsonl"),
+        always("queue_only"),
+        with(ELASTICSEARCH, "elasticsearch"),
+        with(REDIS, "redis"),
+        with(KAFKA, "kafka"),
+        later("asynq"),
+        later("mysql"),
+        later("hbase"),
+    ],
     default: None,
-};
-const SINKS: &[&str] = match (cfg!(feature = "elasticsearch"), cfg!(feature = "redis"), cfg!(feature = "kafka")) {
-    (true, true, true) => &["embedded", "jsonl", "queue_only", "elasticsearch", "redis", "kafka"],
-    (true, true, false) => &["embedded", "jsonl", "queue_only", "elasticsearch", "redis"],
-    (true, false, true) => &["embedded", "jsonl", "queue_only", "elasticsearch", "kafka"],
-    (true, false, false) => &["embedded", "jsonl", "queue_only", "elasticsearch"],
-    (false, true, true) => &["embedded", "jsonl", "queue_only", "redis", "kafka"],
-    (false, true, false) => &["embedded", "jsonl", "queue_only", "redis"],
-    (false, false, true) => &["embedded", "jsonl", "queue_only", "kafka"],
-    (false, false, false) => &["embedded", "jsonl", "queue_only"],
 };
 const MIB: u64 = 1 << 20;
 
@@ -190,7 +211,7 @@ pub const KEYS: &[Key] = &[
     key("sources.*.kafka.sasl.mechanism", Kind::OneOf(&["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])),
     key("sources.*.kafka.sasl.username", Kind::Text),
     key("sources.*.kafka.sasl.password", Kind::Secret),
-    key("sources.*.kafka.properties", Kind::Dict("a property of librdkafka and its value")),
+    key("sources.*.kafka.properties", Kind::Properties),
     key("sources.*.format", Kind::OneOf(FORMATS)),
     key("sources.*.stamp", Kind::Stamp),
     key("sources.*.partitioned_by", Kind::List(&[])),
@@ -331,16 +352,13 @@ pub const KEYS: &[Key] = &[
     key("lines.*.sink.kafka.sasl.mechanism", Kind::OneOf(&["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])),
     key("lines.*.sink.kafka.sasl.username", Kind::Text),
     key("lines.*.sink.kafka.sasl.password", Kind::Secret),
-    key("lines.*.sink.kafka.properties", Kind::Dict("a property of librdkafka and its value")),
+    key("lines.*.sink.kafka.properties", Kind::Properties),
     key("lines.*.delete", Kind::OneOf(&["delete", "tombstone", "ignore"])),
     key("lines.*.skip_equal", Kind::Bool),
     key("lines.*.workers", count(1, 256)),
     key("lines.*.batch", count(1, 10_000)),
     key("ledger", Kind::Component(LEDGER)),
     key("ledger.embedded", MAP),
-    key("ledger.mysql", MAP),
-    key("ledger.mysql.url", Kind::Secret),
-    key("ledger.mysql.table", Kind::Text),
     key("purge", MAP),
     key("purge.horizon", Kind::Duration),
     key("admin", MAP),

@@ -6,7 +6,7 @@
 use super::findings::{Code, Findings};
 use super::read::At;
 use super::settings::Secret;
-use super::tree::Node;
+use super::tree::{Entry, Node};
 use crate::domain::template::Template;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -41,8 +41,9 @@ pub struct KafkaAddress {
     pub brokers: Vec<String>,
     pub tls: Option<Tls>,
     pub sasl: Option<Sasl>,
-    /// Further properties of librdkafka, in the order written; they do not override what widerow relies on.
-    pub properties: Vec<(String, String)>,
+    /// Further properties of librdkafka, in the order written; they do not override what widerow relies on. Some are
+    /// secrets, so none is printed.
+    pub properties: Vec<(String, Secret)>,
 }
 
 /// Topics to read.
@@ -244,7 +245,7 @@ impl Systems<'_, '_> {
                 username: sasl.get("username").text().to_owned(),
                 password: self.secret(path, "sasl.password").unwrap_or_else(|| Secret::new(String::new())),
             }),
-            properties: properties.map(|e| (e.key.clone(), e.value.text().unwrap_or_default().to_owned())).collect(),
+            properties: properties.map(|e| (e.key.clone(), self.property(path, e))).collect(),
         }
     }
 
@@ -361,6 +362,11 @@ impl Systems<'_, '_> {
                 None
             }
         }
+    }
+
+    fn property(&self, path: &str, entry: &Entry) -> Secret {
+        let plain = || Secret::new(entry.value.text().unwrap_or_default().to_owned());
+        self.secret(path, &format!("properties.{}", entry.key)).unwrap_or_else(plain)
     }
 
     fn secret(&self, path: &str, key: &str) -> Option<Secret> {

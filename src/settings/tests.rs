@@ -18,6 +18,8 @@ use std::time::Duration;
 pub const ORDER: &str = include_str!("tests/order.yaml");
 pub const PRODUCT: &str = include_str!("tests/product.yaml");
 pub const DEMO: &str = include_str!("../../config/demo.yaml");
+/// A canary under every key that takes a secret.
+const SECRETS: &str = include_str!("tests/secrets.yaml");
 const SHOP: &str = include_str!("../../config/shop.yaml");
 /// Small and good; the table of faults breaks it in one place each.
 const BASE: &str = include_str!("tests/base.yaml");

@@ -1,6 +1,7 @@
 //! Fills `${VAR}`, `${VAR:-default}`, `${VAR:?message}` and `$$` into every scalar, after parsing.
 //!
-//! A variable can therefore never change the structure of a file. Values of variables stand in no finding.
+//! A variable can therefore never change the structure of a file. Values of variables stand in no finding, nor what is
+//! written inside the braces: it may be the default of a secret.
 
 use super::findings::{Code, Findings};
 use super::tree::{Node, Scalar, Value};
@@ -95,7 +96,7 @@ fn variable(inner: &str, env: Env<'_>, variables: &mut Vec<String>, depth: usize
     let end = inner.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(inner.len());
     let (name, form) = inner.split_at(end);
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
-        return Err(Wrong::Form(format!("`${{{inner}}}` does not begin with a variable's name")));
+        return Err(Wrong::Form("a `${…}` that does not begin with a variable's name".to_owned()));
     }
     let value = env(name);
     let mut set = |value: String| {
@@ -115,7 +116,7 @@ fn variable(inner: &str, env: Env<'_>, variables: &mut Vec<String>, depth: usize
     if let Some(message) = form.strip_prefix(":?") {
         return filled.map_or_else(|| Err(Wrong::Unset { name: name.to_owned(), message: Some(message.to_owned()) }), set);
     }
-    Err(Wrong::Form(format!("`{form}` after the variable's name `{name}`")))
+    Err(Wrong::Form(format!("something other than a default or a message after the variable's name `{name}`")))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::messages::entity::{ApplyChanges, RowDirectory};
 use crate::messages::ticket::{TicketHome, TicketsClosed};
 use crate::ports::ledger::Ledger;
 use actix::prelude::*;
+use smallvec::smallvec;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -137,7 +138,7 @@ fn apply(changes: Vec<RowChange>, record: &Record, directory: &dyn RowDirectory,
     let home = TicketHome::new(Generation::default(), waiting.recipient());
     for change in changes {
         let ticket = home.ticket(record.position);
-        directory.apply(ApplyChanges { row: change.row.clone(), changes: vec![(change, ticket)] });
+        directory.apply(ApplyChanges { row: change.row.clone(), changes: smallvec![(change, ticket)] });
     }
 }
 

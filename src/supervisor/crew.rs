@@ -8,8 +8,8 @@ use crate::actors::sink::{SinkActor, SinkSetup};
 use crate::actors::writer::{WriterActor, WriterSetup};
 use crate::domain::ids::{Millis, Name};
 use crate::domain::restart::Policy;
+use crate::messages::belt::Belt;
 use crate::messages::control::{ActorId, Drain, Stop};
-use crate::messages::link::Link;
 use crate::messages::observe::Observe;
 use crate::messages::offer::OfferJobs;
 use crate::messages::write::WriteRow;
@@ -38,8 +38,8 @@ impl Handle {
 
 /// What one place on a thread is played by.
 pub enum Role {
-    Writer(Link<WriteRow>),
-    Offerer(Link<OfferJobs>),
+    Writer(Belt<WriteRow>),
+    Offerer(Belt<OfferJobs>),
     Sink(Arc<SinkSetup>),
 }
 
@@ -69,16 +69,20 @@ impl CrewSlot {
         let (thread, restarts, clock) = (self.care.thread, self.care.restarts(), hall.clock);
         let place = Place { hall, id: self.care.id.clone(), life, care: &self.care };
         self.handle = Some(match &self.role {
-            Role::Writer(link) => {
+            Role::Writer(belt) => {
+                let taken = belt.clone();
                 let (rows, meters) = (Arc::clone(&stores.rows), stores.store_meters.clone());
-                let address = place.spawn(move |_| WriterActor::new(WriterSetup { rows, meters, clock, thread, restarts }));
-                link.point_to(address.clone().recipient());
+                let address =
+                    place.spawn(move |_| WriterActor::new(taken, WriterSetup { rows, meters, clock, thread, restarts }));
+                belt.point_to(address.clone().recipient());
                 Handle::of(&address)
             }
-            Role::Offerer(link) => {
+            Role::Offerer(belt) => {
+                let taken = belt.clone();
                 let (queue, meters) = (Arc::clone(&stores.queue), Arc::clone(&stores.line_meters));
-                let address = place.spawn(move |_| OffererActor::new(OffererSetup { queue, meters, clock, thread, restarts }));
-                link.point_to(address.clone().recipient());
+                let address =
+                    place.spawn(move |_| OffererActor::new(taken, OffererSetup { queue, meters, clock, thread, restarts }));
+                belt.point_to(address.clone().recipient());
                 Handle::of(&address)
             }
             Role::Sink(setup) => {
@@ -92,8 +96,8 @@ impl CrewSlot {
     /// a stuck thread.
     pub fn unlink(&self) {
         match &self.role {
-            Role::Writer(link) => link.clear(),
-            Role::Offerer(link) => link.clear(),
+            Role::Writer(belt) => belt.clear(),
+            Role::Offerer(belt) => belt.clear(),
             Role::Sink(_) => {}
         }
     }

@@ -29,7 +29,7 @@ pub struct Bounds {
 }
 
 struct Live {
-    address: Addr<EntityActor>,
+    address: Arc<Addr<EntityActor>>,
     life: u64,
     sent: u64,
     pulse: Arc<EntityPulse>,
@@ -186,6 +186,9 @@ impl EntityDirectory {
         let (its_row, its_pulse) = (row.clone(), Arc::clone(&pulse));
         let address =
             EntityActor::start_in_arbiter(&self.threads.at(place), move |_| EntityActor::new(setup, its_row, life, its_pulse));
+        let address = Arc::new(address);
+        let home: Weak<Addr<EntityActor>> = Arc::downgrade(&address);
+        pulse.lives_at(home);
         self.counts.spawned.fetch_add(1, Ordering::Relaxed);
         self.order.lock().unwrap_or_else(|e| e.into_inner()).push_back((row.clone(), life));
         Some(Live { address, life, sent: 0, pulse })
@@ -194,6 +197,14 @@ impl EntityDirectory {
 
 impl RowDirectory for EntityDirectory {
     fn apply(&self, message: ApplyChanges) {
+        // Most rows live already: found by a borrowed key.
+        if let Some(mut held) = self.live.get_mut(&message.row)
+            && held.address.connected()
+        {
+            held.sent += 1;
+            held.address.do_send(message);
+            return;
+        }
         let mut spawned = false;
         match self.live.entry(message.row.clone()) {
             Entry::Occupied(mut held) => {

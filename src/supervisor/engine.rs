@@ -16,8 +16,8 @@ use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::health::ActorState;
 use crate::domain::ids::{Millis, Name};
 use crate::domain::route::RouteSettings;
+use crate::messages::belt::Belt;
 use crate::messages::control::{ActorId, Command, DrainAll, Drained, LookAround, Picture};
-use crate::messages::link::Link;
 use crate::messages::offer::OfferJobs;
 use crate::messages::write::WriteRow;
 use crate::ports::Doors;
@@ -307,7 +307,7 @@ impl Common<'_> {
         let mut crew = Vec::new();
         let mut setups = Vec::new();
         for thread in 0..threads.count() {
-            let (writer, offerer) = (Link::<WriteRow>::default(), Link::<OfferJobs>::default());
+            let (writer, offerer) = (Belt::<WriteRow>::default(), Belt::<OfferJobs>::default());
             let of_kind = |kind: &crate::domain::schema::RowKind| {
                 let lines = self.settings.lines.iter().filter(|l| l.line.kind == kind.name);
                 let setup = EntitySetup {

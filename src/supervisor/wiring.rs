@@ -1,6 +1,6 @@
 //! From settings to parts: the only place that knows every concrete store, queue, source and sink.
 //!
-//! Keeps E5 (a configuration that would orphan rows is refused). Offline verbs open the same stores through it.
+//! `kinds` keeps E5 (a configuration that would orphan rows is refused). Offline verbs open the same stores through it.
 
 #[cfg(feature = "redis")]
 mod asynq;
@@ -10,6 +10,7 @@ mod hbase;
 mod kafka;
 #[cfg(feature = "kafka")]
 mod kafka_sink;
+mod kinds;
 pub mod probe;
 #[cfg(feature = "redis")]
 mod redis_sink;
@@ -17,11 +18,12 @@ mod redis_sink;
 mod search;
 pub mod shop;
 
+pub use kinds::check_fingerprints;
+
 use super::engine::{Parts, SourcePart};
 use super::unread::Unread;
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{Millis, Name};
-use crate::domain::schema::{RowKind, Schema};
 use crate::io::embedded::{EmbeddedDocuments, EmbeddedLedger, EmbeddedQueue, EmbeddedRowStore, EmbeddedStore};
 use crate::io::generator::GeneratorSource;
 use crate::io::jobbook::wait::wall_clock;
@@ -83,12 +85,14 @@ fn shared_where_the_queue_is(settings: &Settings, ledger: Arc<dyn Ledger>, rows:
     Arc::new(SharedNotes::new(ledger, Arc::clone(rows)))
 }
 
+// Sinks of this node alone ask for no settings.
+#[cfg_attr(not(any(feature = "kafka", feature = "redis")), allow(unused_variables))]
 fn open_sink(line: &LineSettings, settings: &Settings, store: &Arc<EmbeddedStore>) -> Result<Arc<dyn Sink>, Fault> {
     Ok(match &line.sink {
         SinkKind::Embedded => Arc::new(EmbeddedDocuments::open(Arc::clone(store), line.line.name)),
         SinkKind::Jsonl { path } => Arc::new(JsonlSink::open(path.clone())?),
         #[cfg(feature = "elasticsearch")]
-        SinkKind::Elasticsearch(search) => search::sink(search, line, settings)?,
+        SinkKind::Elasticsearch(search) => search::sink(search, line)?,
         #[cfg(feature = "redis")]
         SinkKind::Redis(redis) => redis_sink::sink(redis, line, settings)?,
         #[cfg(feature = "kafka")]
@@ -135,6 +139,7 @@ pub fn parts_unread(settings: &Settings, doors: Doors) -> Parts {
 }
 
 /// Sources whose topics have lives (E3), for people's questions.
+#[cfg_attr(not(feature = "kafka"), allow(unused_variables))]
 pub fn topic_lives(settings: &Settings, doors: &Doors) -> Vec<Arc<dyn TopicLives>> {
     settings
         .sources
@@ -161,6 +166,7 @@ pub fn begin_anew(settings: &Settings) -> Result<(), Fault> {
     EmbeddedStore::remove(&settings.node.data_dir)
 }
 
+#[cfg_attr(not(feature = "kafka"), allow(unused_variables))]
 fn open_source(source: &settings::Source, settings: &Settings, doors: &Doors, mode: RunMode) -> Result<Box<dyn Source>, Fault> {
     Ok(match &source.kind {
         SourceKind::Jsonl { path } => {
@@ -168,53 +174,10 @@ fn open_source(source: &settings::Source, settings: &Settings, doors: &Doors, mo
         }
         SourceKind::Generator(generator) => Box::new(GeneratorSource::new(source.name.clone(), generator)),
         #[cfg(feature = "kafka")]
-        SourceKind::Kafka(kafka) => kafka::source(kafka, source, settings, doors, mode)?,
+        SourceKind::Kafka(kafka) => kafka::source(kafka, source, settings, doors),
         #[cfg(not(feature = "kafka"))]
         SourceKind::Kafka(_) => return Err(left_out("kafka")),
     })
-}
-
-/// E5: refuses a run whose row kinds differ from those that wrote the store, and notes the kinds that are new.
-///
-/// # Errors
-/// [`FaultKind::Incompatible`] with both fingerprints and what to do.
-pub async fn check_fingerprints(rows: &dyn RowStore, schema: &Schema, settings: &Settings) -> Result<(), Fault> {
-    for kind in &schema.kinds {
-        let key = format!("fingerprint/{}", kind.name);
-        let wanted = fingerprint(kind, schema, settings);
-        match rows.meta(&key).await? {
-            None => {
-                rows.set_meta(&key, None, &wanted).await?;
-            }
-            Some(held) if held == wanted => {}
-            Some(held) => {
-                let what = format!(
-                    "row kind `{}` was written as `{held}` and is configured as `{wanted}`; its rows would be orphaned or \
-                     their versions fall (E5). Put the configuration back, or give the kind another name, or use another data_dir",
-                    kind.name
-                );
-                return Err(Fault::new(FaultKind::Incompatible, "row store", what));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// What must not change under rows that exist: key template, ids, stamp and version kinds.
-fn fingerprint(kind: &RowKind, schema: &Schema, settings: &Settings) -> String {
-    let mut tables: Vec<String> = kind
-        .tables
-        .iter()
-        .map(|t| {
-            let ids: Vec<_> = t.id.iter().map(|n| n.as_str()).collect();
-            format!("{}({})", schema.table(t.table).name, ids.join(","))
-        })
-        .collect();
-    tables.sort_unstable();
-    let mut stamps: Vec<String> = settings.sources.iter().map(|s| format!("{:?}", s.stamp)).collect();
-    stamps.sort_unstable();
-    stamps.dedup();
-    format!("key {} version {} stamp {} tables {}", kind.key.source(), kind.version, stamps.join("+"), tables.join(" "))
 }
 
 /// The wall clock, in ms since 1970.

@@ -6,6 +6,7 @@
 mod checking;
 mod made_up;
 mod running;
+mod secrets;
 mod stores;
 mod words;
 

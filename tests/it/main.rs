@@ -15,6 +15,9 @@ mod bounds;
 mod cli;
 /// Jobs, runs and lost answers around one row.
 mod delivery;
+/// What the documents for people tell them to type.
+#[cfg(all(feature = "elasticsearch", feature = "hbase", feature = "kafka", feature = "redis"))]
+mod docs;
 /// What the documents show.
 mod documents;
 /// Told to stop: in order, within a deadline, saying what was left.

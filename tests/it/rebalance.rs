@@ -24,6 +24,15 @@ async fn until_committed(feed: &Feed, next: i64) {
     until("the position is committed", async || feed.committed().contains(&next).then_some(())).await;
 }
 
+/// A record whose write is held.
+async fn one_in_hand(world: &World, engine: &Engine, feed: &Feed) {
+    feed.begin().await;
+    world.rows.gate.shut();
+    world.rows.set(|_| Word::Hold);
+    feed.deliver(&order(1, 1)).await;
+    until("the record is in hand", async || (view(engine).await?.open_tickets == 1).then_some(())).await;
+}
+
 /// Goal: O3, a partition that leaves is drained and committed first. Method: take it away with records in hand.
 #[test]
 fn what_is_settled_is_committed_before_a_partition_leaves() {
@@ -48,11 +57,7 @@ fn a_late_verdict_commits_nothing() {
     let world = world();
     world::run(async {
         let (engine, feed) = world.start_fed();
-        feed.begin().await;
-        world.rows.gate.shut();
-        world.rows.set(|_| Word::Hold);
-        feed.deliver(&order(1, 1)).await;
-        until("the record is in hand", async || (view(&engine).await?.open_tickets == 1).then_some(())).await;
+        one_in_hand(&world, &engine, &feed).await;
         feed.revoke().await;
         assert_eq!(feed.committed(), [0i64; 0], "nothing was settled");
         feed.begin_again().await;
@@ -75,11 +80,7 @@ fn a_failure_while_leaving_starts_nothing() {
     let world = world();
     world::run(async {
         let (engine, feed) = world.start_fed();
-        feed.begin().await;
-        world.rows.gate.shut();
-        world.rows.set(|_| Word::Hold);
-        feed.deliver(&order(1, 1)).await;
-        until("the record is in hand", async || (view(&engine).await?.open_tickets == 1).then_some(())).await;
+        one_in_hand(&world, &engine, &feed).await;
         let restart = engine.command_recipient().send(widerow::messages::control::Command::Restart {
             actor: format!("partition:{}", Partition { topic: Name::of("shop.trade.orders"), number: 0 }).replace('/', ":"),
             reason: "test".into(),

@@ -2,7 +2,7 @@
 //! same bodies, with jobs on the shared Redis.
 
 #[allow(dead_code, reason = "other bodies use the rest of it")]
-#[path = "../it/world.rs"]
+#[path = "../it/world/mod.rs"]
 mod world;
 
 #[path = "../it/delivery.rs"]

@@ -21,6 +21,6 @@ mod servers;
 /// Every kind of server starts, is used for real, and keeps its data over a crash.
 mod smoke;
 /// The shop, its oracle and the real binary in a folder.
-#[path = "../it/world.rs"]
+#[path = "../it/world/mod.rs"]
 #[allow(dead_code, reason = "shared with the integration tests")]
 mod world;

@@ -5,6 +5,7 @@ use crate::domain::quick::QuickMap;
 use crate::domain::route::RowChange;
 use crate::messages::entity::{ApplyChanges, RowDirectory};
 use crate::messages::ticket::TicketHome;
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// Changes of one chunk, grouped by row in order of first mention.
@@ -15,10 +16,10 @@ pub(super) struct RowBatch {
 }
 
 impl RowBatch {
-    pub(super) fn add(&mut self, changes: Vec<RowChange>, at: RecordOffset, home: &Arc<TicketHome>) {
+    pub(super) fn add(&mut self, changes: impl IntoIterator<Item = RowChange>, at: RecordOffset, home: &Arc<TicketHome>) {
         for change in changes {
             let slot = *self.index.entry(change.row.clone()).or_insert_with(|| {
-                self.rows.push(ApplyChanges { row: change.row.clone(), changes: Vec::with_capacity(1) });
+                self.rows.push(ApplyChanges { row: change.row.clone(), changes: SmallVec::new() });
                 self.rows.len() - 1
             });
             self.rows[slot].changes.push((change, home.ticket(at)));

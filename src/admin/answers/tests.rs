@@ -1,13 +1,13 @@
 //! The office on memory parts: no node, no HTTP.
 
 use super::*;
-use crate::domain::change::{Image, Value};
+use crate::domain::change::Value;
 use crate::domain::decode::BadReason;
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{Partition, RecordOffset, RowKey, RowVersion, Stamp};
 use crate::domain::job::{JobKey, Lane, Load, Offer, Verdict};
 use crate::domain::record::Record;
-use crate::domain::row::{Cell, PartId, Tombstone, WideRow};
+use crate::domain::row::{Cell, Keys, PartId, Tombstone, WideRow};
 use crate::io::memory::{Call, MemoryDocuments, MemoryLedger, MemoryQueue, MemoryRowStore, NullSink};
 use crate::ports::ledger::{DeadLetter, Ledger};
 use crate::ports::queue::{Finish, JobQueue, JobState};
@@ -76,7 +76,7 @@ fn run<F: Future>(future: F) -> F::Output {
 impl Parts {
     /// One order: its cells at a stamp, and a tombstone at another.
     async fn write(&self, stamp: i64, status: Option<&str>, tombstone: Option<i64>) {
-        let mut change = WideRow { keys: Image::from_iter([(Name::of("order_no"), Value::Text("7"))]), ..WideRow::default() };
+        let mut change = WideRow { keys: Keys::from_iter([(Name::of("order_no"), Value::Text("7"))]), ..WideRow::default() };
         let part = change.part_mut(&PartId { table: Name::of("orders"), child: "7".into() });
         part.cells.push(Cell { name: Name::of("status"), stamp: Stamp(stamp), value: status });
         part.tombstone = tombstone.map(|at| Tombstone { stamp: Stamp(at), written: Millis(5), revoked: false });

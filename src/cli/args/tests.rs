@@ -1,6 +1,5 @@
 use super::*;
 use clap::CommandFactory;
-use std::fmt::Write;
 
 fn parse(line: &str) -> Result<Cli, clap::Error> {
     Cli::try_parse_from(line.split(' '))
@@ -10,35 +9,6 @@ fn parse(line: &str) -> Result<Cli, clap::Error> {
 #[test]
 fn definitions_hold() {
     Cli::command().debug_assert();
-}
-
-/// The help of a command and of everything below it.
-fn help_of(command: &mut clap::Command, out: &mut String) {
-    let help = command.render_long_help().to_string();
-    for line in help.lines() {
-        writeln!(out, "{}", line.trim_end()).unwrap();
-    }
-    for below in command.get_subcommands_mut().filter(|c| c.get_name() != "help") {
-        writeln!(out, "\n{:=<100}", "").unwrap();
-        help_of(below, out);
-    }
-}
-
-/// Goal: the help changes only on purpose. Method: all of it against `help.txt`; `UPDATE_GOLDEN=1` writes it anew.
-#[test]
-fn help_is_as_recorded() {
-    let mut command = Cli::command().term_width(100);
-    command.build();
-    let mut help = String::new();
-    help_of(&mut command, &mut help);
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli/args/help.txt");
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(path, &help).unwrap();
-    }
-    let recorded = std::fs::read_to_string(path).unwrap();
-    let differs = help.lines().zip(recorded.lines()).find(|(now, then)| now != then);
-    assert_eq!(differs, None, "(now, recorded): run the test with UPDATE_GOLDEN=1 if it is meant");
-    assert_eq!(help.len(), recorded.len(), "help.txt is longer or shorter; UPDATE_GOLDEN=1 if it is meant");
 }
 
 /// Goal: what a user types is what is read. Method: one line per verb, each with its telling fields.

@@ -116,7 +116,8 @@ impl<'a> Columns<'a> {
         inner.each_member(after, |member, raw| {
             let at = self.find(&member, next)?;
             next = at + 1;
-            if raws.get(at).is_some_and(|told| *told == raw) {
+            // One that is noted again is the same text; others are compared.
+            if raws.get(at).is_some_and(|told| std::ptr::eq(*told, raw) || *told == raw) {
                 let name = self.known[at].name;
                 new.set(name, old.get_near(name, at));
                 return Ok(());

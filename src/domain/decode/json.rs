@@ -105,6 +105,33 @@ pub(super) struct Inner<'a> {
 }
 
 impl<'a> Inner<'a> {
+    /// Notes the members of the object the scanner stands before; its text. A row after a change repeats most of the row
+    /// before it, so a member that stands there in the same bytes is not scanned again.
+    fn note(&mut self, body: &'a str, scanner: &mut Scanner<'a>) -> Result<&'a str, BadRecord> {
+        let mut likely = self.objects.last().map_or(0..0, |(_, range)| range.clone());
+        let (from, first) = (scanner.at(), self.members.len());
+        scanner.expect(b'{', "an object")?;
+        if !scanner.passes(b'}') {
+            loop {
+                let told = likely.next().map(|at| self.members[at]);
+                match told.filter(|(name, raw)| scanner.passes_member(span(body, name.quoted, raw))) {
+                    Some(again) => self.members.push(again),
+                    None => {
+                        let (quoted, escaped) = scanner.key()?;
+                        self.members.push((Quoted { quoted, escaped }, scanner.value()?));
+                    }
+                }
+                if !scanner.passes(b',') {
+                    break;
+                }
+            }
+            scanner.expect(b'}', "`,` or `}`")?;
+        }
+        let raw = &body[from..scanner.at()];
+        self.objects.push((raw.as_ptr(), first..self.members.len()));
+        Ok(raw)
+    }
+
     /// As [`each_member`], of a member of the body that was read, or of any other object.
     ///
     /// # Errors
@@ -120,6 +147,12 @@ impl<'a> Inner<'a> {
     }
 }
 
+/// A member's text in the body: from its name's first quote to its value's end.
+fn span<'a>(body: &'a str, name: &str, value: &str) -> &'a str {
+    let at = |part: &str| part.as_ptr() as usize - body.as_ptr() as usize;
+    &body[at(name)..at(value) + value.len()]
+}
+
 /// As [`each_member`], noting the members of each member that is an object.
 ///
 /// # Errors
@@ -132,13 +165,7 @@ pub(super) fn each_member_noting<'a>(
     let mut scanner = Scanner::new(object);
     members(&mut scanner, &mut |name, scanner| {
         if scanner.is_at_object() {
-            let (from, first) = (scanner.at(), inner.members.len());
-            members(scanner, &mut |name, scanner| {
-                inner.members.push((name, scanner.value()?));
-                Ok(())
-            })?;
-            let raw = &object[from..scanner.at()];
-            inner.objects.push((raw.as_ptr(), first..inner.members.len()));
+            let raw = inner.note(object, scanner)?;
             each(name.text()?, raw);
         } else {
             each(name.text()?, scanner.value()?);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::domain::samples::{image, name, part_id, row_id, shop, told};
+use crate::domain::samples::{image, name, part_id, row_id, shop, told, told_keys};
 use crate::domain::schema::{TableId, VersionKind};
 
 const ORDERS: TableId = TableId(0);
@@ -67,7 +67,7 @@ fn changes_of_one_table_row_fold() {
         let got = routed(&changes);
         assert_eq!(words(&got), [("0007:7 order_item 1".to_owned(), want.to_owned())], "{changes:?}");
         assert_eq!(got[0].stamp, Stamp(10), "E1: position = offset + 1");
-        assert_eq!(got[0].keys, told(&[("order_no", "7")]), "M9");
+        assert_eq!(got[0].keys, told_keys(&[("order_no", "7")]), "M9");
     }
 }
 
@@ -145,7 +145,7 @@ fn a_changed_key_is_two_changes() {
         let (id, no) = (after.get(name("id")).text().unwrap(), after.get(name("order_no")).text().unwrap());
         let new = (format!("000{no}:{no} order_item {id}"), format!("id={id} order_no={no} qty=2"));
         assert_eq!(words(&got), [("0007:7 order_item 1".to_owned(), old.to_owned()), new], "{change:?} under {settings:?}");
-        assert_eq!(got[0].keys, told(&[("order_no", "7")]), "M9: the old half carries the old keys");
+        assert_eq!(got[0].keys, told_keys(&[("order_no", "7")]), "M9: the old half carries the old keys");
         assert!(got.iter().all(|c| c.touched.all), "C4");
         if let Effect::MoveOut(out) = &got[0].effect {
             assert_eq!(Some(&out.before), change.before.as_ref());

@@ -1,5 +1,5 @@
 use super::*;
-use crate::domain::samples::{dead, image, name, part, part_id, row, shop, tombstone};
+use crate::domain::samples::{dead, name, part, part_id, row, shop, told_keys, tombstone};
 use proptest::prelude::*;
 
 /// A change of one table row: some columns, or a delete, or both halves of a rebirth. Values follow from the stamp, as
@@ -232,6 +232,6 @@ fn keys_and_marks() {
     for order in [[3, 8], [8, 3]] {
         assert_eq!(merged(&order.map(marked)).mark("m"), Some(Stamp(8)));
     }
-    let keyed = WideRow { keys: image(&[("order_no", Some("7"))]), ..WideRow::default() };
+    let keyed = WideRow { keys: told_keys(&[("order_no", "7")]), ..WideRow::default() };
     assert_eq!(merged([&marked(1), &keyed, &marked(2)]).keys, keyed.keys);
 }

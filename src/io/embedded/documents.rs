@@ -13,6 +13,7 @@ use crate::domain::quick::QuickMap;
 use crate::ports::Answer;
 use crate::ports::sink::{Body, Held, Sink, SinkOutcome, SinkWrite};
 use bytes::Bytes;
+use fjall::Keyspace;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex};
 
@@ -75,7 +76,7 @@ impl Inner {
     }
 
     fn key(&self, id: &str) -> Result<Vec<u8>, Fault> {
-        check_key(scoped(self.line.as_str(), id.as_bytes()), || format!("a document of line {}", self.line))
+        key(self.line, id)
     }
 
     fn get(&self, id: &str) -> Result<Option<Held>, Fault> {
@@ -88,26 +89,41 @@ impl Inner {
     }
 
     fn list(&self, after: Option<&str>, max: usize) -> Result<Vec<Held>, Fault> {
-        let prefix = self.key("")?;
-        let start = match after {
-            Some(id) => Bound::Excluded(self.key(id)?),
-            None => Bound::Included(prefix.clone()),
-        };
-        let mut documents = Vec::new();
-        for entry in self.store.documents.range::<Vec<u8>, _>((start, Bound::Unbounded)) {
-            let (key, value) = entry.into_inner().map_err(|e| self.store.read_fault(&e))?;
-            if documents.len() >= max || !key.starts_with(&prefix) {
-                break;
-            }
-            let corrupt = |e| self.store.corrupt(format_args!("a document's id of line {}", self.line), e);
-            let (_, id) = unscoped(&key).map_err(corrupt)?;
-            let held = self.held(as_text(id).map_err(corrupt)?, &value)?;
-            if held.document.is_some() {
-                documents.push(held);
-            }
-        }
-        Ok(documents)
+        living(&self.store, &self.store.documents, self.line, (after, max), unpack)
     }
+}
+
+/// The key of a line's document.
+pub(super) fn key(line: Name, id: &str) -> Result<Vec<u8>, Fault> {
+    check_key(scoped(line.as_str(), id.as_bytes()), || format!("a document of line {line}"))
+}
+
+/// At most `max` living documents of a line after an id, in id order; `read` makes one of its id and its value.
+pub(super) fn living(
+    store: &EmbeddedStore,
+    keyspace: &Keyspace,
+    line: Name,
+    (after, max): (Option<&str>, usize),
+    read: impl Fn(&str, &[u8]) -> Result<Held, Malformed>,
+) -> Result<Vec<Held>, Fault> {
+    let prefix = key(line, "")?;
+    let start = match after {
+        Some(id) => Bound::Excluded(key(line, id)?),
+        None => Bound::Included(prefix.clone()),
+    };
+    let mut documents = Vec::new();
+    for entry in keyspace.range::<Vec<u8>, _>((start, Bound::Unbounded)) {
+        let (key, value) = entry.into_inner().map_err(|e| store.read_fault(&e))?;
+        if documents.len() >= max || !key.starts_with(&prefix) {
+            break;
+        }
+        let read = || read(as_text(unscoped(&key)?.1)?, &value);
+        let held = read().map_err(|e| store.corrupt(format_args!("a document of line {line}"), e))?;
+        if held.document.is_some() {
+            documents.push(held);
+        }
+    }
+    Ok(documents)
 }
 
 fn pack(version: RowVersion, body: &Body) -> Vec<u8> {

@@ -5,9 +5,8 @@
 //! what `documents` packs; `remembered_order` is (line, place) → id.
 //! Knows nothing of notices.
 
-use super::codec::{Malformed, Packer, Unpacker, as_text, scoped, unscoped};
-use super::documents::{pack_into, unpack_from};
-use super::rows::check_key;
+use super::codec::{Malformed, Packer, Unpacker, scoped, unscoped};
+use super::documents::{key, living, pack_into, unpack_from};
 use super::{EmbeddedStore, blocking};
 use crate::domain::fault::Fault;
 use crate::domain::ids::Name;
@@ -52,7 +51,7 @@ impl RememberedDocuments {
 
 impl Inner {
     fn key(&self, id: &str) -> Result<Vec<u8>, Fault> {
-        check_key(scoped(self.line.as_str(), id.as_bytes()), || format!("a document of line {}", self.line))
+        key(self.line, id)
     }
 
     fn place(&self, place: u64) -> Vec<u8> {
@@ -142,24 +141,8 @@ impl Inner {
     }
 
     fn list(&self, after: Option<&str>, max: usize) -> Result<Vec<Held>, Fault> {
-        let prefix = self.key("")?;
-        let start = match after {
-            Some(id) => Bound::Excluded(self.key(id)?),
-            None => Bound::Included(prefix.clone()),
-        };
-        let mut documents = Vec::new();
-        for entry in self.store.remembered.range::<Vec<u8>, _>((start, Bound::Unbounded)) {
-            let (key, value) = entry.into_inner().map_err(|e| self.store.read_fault(&e))?;
-            if documents.len() >= max || !key.starts_with(&prefix) {
-                break;
-            }
-            let read = || unpack(as_text(unscoped(&key)?.1)?, &value);
-            let (_, held) = read().map_err(|e| self.corrupt(e))?;
-            if held.document.is_some() {
-                documents.push(held);
-            }
-        }
-        Ok(documents)
+        let read = |id: &str, value: &[u8]| Ok(unpack(id, value)?.1);
+        living(&self.store, &self.store.remembered, self.line, (after, max), read)
     }
 }
 

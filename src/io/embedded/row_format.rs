@@ -15,7 +15,7 @@
 
 use super::codec::{Malformed, Packer, Unpacker};
 use super::names::Dictionary;
-use crate::domain::change::{Image, Value};
+use crate::domain::change::Value;
 use crate::domain::ids::{Millis, Name, Stamp};
 use crate::domain::row::{Cell, Cells, Part, PartId, Tombstone, WideRow};
 
@@ -86,7 +86,6 @@ pub(super) fn unpack(bytes: &[u8], names: &Dictionary) -> Result<WideRow, Malfor
     }
     let mut row = WideRow { base: from.signed()?, counter: from.signed()?, ..WideRow::default() };
     let keys = from.count()?;
-    row.keys = Image::with_capacity(keys, 32);
     for _ in 0..keys {
         let name = names.name(from.varint()?)?;
         row.keys.set(name, from.optional_text()?.map_or(Value::Null, Value::Text));

@@ -3,11 +3,11 @@
 use super::codec::scoped;
 use super::names::Dictionary;
 use super::*;
-use crate::domain::change::{Image, Value};
+use crate::domain::change::Value;
 use crate::domain::fault::Advice;
 use crate::domain::ids::{Millis, Name, RowId, RowKey, RowVersion, Stamp};
 use crate::domain::job::{JobKey, Lane, Load, Offer, Verdict};
-use crate::domain::row::{Cell, Part, PartId, Tombstone, WideRow};
+use crate::domain::row::{Cell, Keys, Part, PartId, Tombstone, WideRow};
 use crate::domain::schema::Schema;
 use crate::ports::ledger::Ledger;
 use crate::ports::queue::{Finish, JobQueue, Which};
@@ -56,7 +56,7 @@ fn row() -> impl Strategy<Value = WideRow> {
     (any::<i64>(), any::<i64>(), keys, marks, prop::collection::vec(part, 0..5)).prop_map(
         |(base, counter, keys, marks, parts)| {
             let mut row = WideRow { base, counter, ..WideRow::default() };
-            row.keys = Image::default();
+            row.keys = Keys::default();
             for (name, value) in &keys {
                 row.keys.set(Name::of(name), value.as_deref().map_or(Value::Null, Value::Text));
             }

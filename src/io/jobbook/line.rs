@@ -5,7 +5,7 @@
 use super::hashes::Hashes;
 use super::shelf::{Aside, Entry, Filed};
 use crate::domain::ids::{Millis, RowKey};
-use crate::domain::job::{Hold, KeyState, Lane};
+use crate::domain::job::{Hold, KeyState, Lane, Lease};
 use crate::domain::quick::QuickMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -49,7 +49,7 @@ pub(super) struct LineBook {
     pub(super) slots: QuickMap<RowKey, Slot>,
     lanes: Vec<LaneBook>,
     due: BTreeSet<(Millis, u64, RowKey)>,
-    leases: BTreeSet<(Millis, RowKey)>,
+    leases: BTreeMap<(Millis, Lease), RowKey>,
     pub(super) hashes: Hashes,
     bell: Arc<Notify>,
 }
@@ -60,7 +60,7 @@ impl LineBook {
             slots: QuickMap::default(),
             lanes: (0..lanes).map(|_| LaneBook::default()).collect(),
             due: BTreeSet::new(),
-            leases: BTreeSet::new(),
+            leases: BTreeMap::new(),
             hashes: Hashes::default(),
             bell,
         }
@@ -91,9 +91,9 @@ impl LineBook {
     fn index(&mut self, row: &RowKey, entry: &Entry, add: bool) {
         if let Some(active) = &entry.state.active {
             count(&mut self.lanes[usize::from(active.lane.0)].active, add);
-            let lease = (active.until, row.clone());
+            let lease = (active.until, active.lease);
             if add {
-                self.leases.insert(lease)
+                self.leases.insert(lease, row.clone())
             } else {
                 self.leases.remove(&lease)
             };
@@ -179,7 +179,7 @@ impl LineBook {
 
     /// Rows whose lease ran out before `now`.
     pub(super) fn expired(&self, now: Millis) -> Vec<RowKey> {
-        self.leases.iter().take_while(|(until, _)| *until < now).map(|(_, row)| row.clone()).collect()
+        self.leases.iter().take_while(|((until, _), _)| *until < now).map(|(_, row)| row.clone()).collect()
     }
 
     pub(super) fn has_ready(&self) -> bool {

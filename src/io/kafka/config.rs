@@ -5,19 +5,10 @@
 
 use super::repeats::said;
 use crate::domain::fault::{Fault, FaultKind};
-use crate::settings::KafkaAddress;
+use crate::settings::{KafkaAddress, STARS, secret_property};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-
-/// Keys of a client's configuration whose values are never shown.
-const SECRET_PROPERTIES: &[&str] =
-    &["sasl.password", "ssl.key.password", "ssl.keystore.password", "ssl.key.pem", "sasl.oauthbearer.client.secret"];
-
-/// Whether a property's value must be starred wherever it is shown.
-pub fn is_secret(property: &str) -> bool {
-    SECRET_PROPERTIES.contains(&property)
-}
 
 /// A client's configuration: how to reach the brokers, who we are, the properties as written.
 ///
@@ -30,7 +21,7 @@ pub fn client_config(address: &KafkaAddress, client_id: &str) -> ClientConfig {
     // Idle connections are closed by brokers and load balancers: no reason for a log line.
     config.set("log.connection.close", "false");
     for (key, value) in &address.properties {
-        config.set(key, value);
+        config.set(key, value.reveal());
     }
     config.set("bootstrap.servers", address.brokers.join(","));
     config.set("client.id", client_id);
@@ -103,8 +94,11 @@ pub fn fault_of(place: &str, error: &KafkaError) -> Fault {
     };
     let what = match error {
         KafkaError::ClientConfig(_, why, key, value) if !value.is_empty() => {
-            let shown = if is_secret(key) { "***" } else { value.as_str() };
-            format!("property `{key}` cannot be `{shown}`: {why}")
+            if secret_property(key) {
+                format!("property `{key}` cannot be `{STARS}`: {}", why.replace(value.as_str(), STARS))
+            } else {
+                format!("property `{key}` cannot be `{value}`: {why}")
+            }
         }
         KafkaError::ClientConfig(_, why, key, _) => format!("property `{key}`: {why}"),
         other => other.to_string(),
@@ -177,7 +171,7 @@ mod tests {
     }
 
     fn address(properties: &[(&str, &str)]) -> KafkaAddress {
-        let properties = properties.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let properties = properties.iter().map(|(key, value)| ((*key).to_owned(), Secret::new((*value).to_owned()))).collect();
         KafkaAddress { brokers: vec!["a:1".into(), "b:2".into()], tls: None, sasl: None, properties }
     }
 
@@ -216,10 +210,10 @@ mod tests {
         assert!(fault.what.contains("`linger.mss`"), "{fault}");
         let secret = KafkaError::ClientConfig(
             RDKafkaConfRes::RD_KAFKA_CONF_INVALID,
-            "no good".into(),
+            "no good: hunter2".into(),
             "sasl.password".into(),
             "hunter2".into(),
         );
-        assert_eq!(fault_of("s", &secret).what, "property `sasl.password` cannot be `***`: no good");
+        assert_eq!(fault_of("s", &secret).what, "property `sasl.password` cannot be `***`: no good: ***");
     }
 }

@@ -7,7 +7,7 @@
 use super::config::{client_config, fault_of, tell_error, tell_log};
 use crate::domain::fault::Fault;
 use crate::domain::ids::{Name, Partition};
-use crate::settings::KafkaSettings;
+use crate::settings::{KafkaSettings, Secret};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -40,7 +40,7 @@ const DEFAULTS: &[(&str, &str)] = &[
 /// The configuration of a group's member; `name` differs for each of them.
 pub(super) fn member_config(settings: &KafkaSettings, name: &str) -> ClientConfig {
     let mut address = settings.address.clone();
-    let defaults = DEFAULTS.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let defaults = DEFAULTS.iter().map(|(key, value)| ((*key).to_owned(), Secret::new((*value).to_owned())));
     address.properties = defaults.chain(address.properties).collect();
     let mut config = client_config(&address, name);
     config.set("group.id", &settings.group);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::domain::ids::{RowKey, RowVersion};
 use crate::io::memory::{Call, MemoryDocuments};
-use crate::settings::KafkaAddress;
+use crate::settings::{KafkaAddress, Secret};
 use bytes::Bytes;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message};
@@ -24,7 +24,7 @@ fn mock() -> Mock {
 }
 
 fn settings(mock: &Mock, form: NoticeForm, properties: &[(&str, &str)]) -> KafkaSinkSettings {
-    let properties = properties.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let properties = properties.iter().map(|(key, value)| ((*key).to_owned(), Secret::new((*value).to_owned()))).collect();
     KafkaSinkSettings {
         address: KafkaAddress { brokers: vec![mock.bootstrap_servers()], tls: None, sasl: None, properties },
         topic: TOPIC.into(),

@@ -58,7 +58,7 @@ pub fn probe_ledger(mysql: &crate::settings::MysqlSettings) -> Probe {
 }
 
 /// Whether the server answers, is new enough, keeps what it is given, and lets us.
-pub fn probe(asynq: &AsynqSettings, _settings: &Settings) -> Vec<Probe> {
+pub fn probe(asynq: &AsynqSettings) -> Vec<Probe> {
     let place = || format!("queue at redis {}", asynq.redis.hosts.join(","));
     let servers = match reach(asynq) {
         Ok(servers) => servers,
@@ -80,8 +80,5 @@ pub fn probe(asynq: &AsynqSettings, _settings: &Settings) -> Vec<Probe> {
 
 fn reach(asynq: &AsynqSettings) -> Result<Vec<Server>, Fault> {
     let redis = Redis::new(&asynq.redis)?;
-    let handle = clients::handle()?;
-    // A thread of its own: whoever probes may stand on a runtime, where nothing may block.
-    let asking = std::thread::spawn(move || handle.block_on(look(&redis)));
-    asking.join().unwrap_or_else(|_| Err(Fault::new(FaultKind::Panicked, "redis", "the look at it panicked")))
+    clients::wait(async move { look(&redis).await })
 }

@@ -18,10 +18,7 @@ pub fn rows(hbase: &HbaseSettings, settings: &Settings) -> Result<Arc<dyn RowSto
 
 /// What is there of the tables, what is missing, and the command that mends it.
 pub fn probe(hbase: &HbaseSettings, settings: &Settings) -> Vec<Probe> {
-    let looked = HbaseRowStore::open(hbase, Arc::clone(&settings.schema)).and_then(|store| {
-        let looking = store.look();
-        clients::handle()?.block_on(looking)
-    });
+    let looked = HbaseRowStore::open(hbase, Arc::clone(&settings.schema)).and_then(|store| clients::wait(store.look()));
     match looked {
         Ok(seen) => {
             let probe = |seen: crate::io::hbase::store::setup::Seen| match seen.lacking {

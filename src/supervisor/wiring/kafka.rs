@@ -1,33 +1,22 @@
 //! From settings to topics of Kafka, and what `check --connect` says of them.
 
-use super::RunMode;
 use super::probe::{Probe, from_fault};
-use crate::domain::fault::Fault;
 use crate::io::kafka::{KafkaSource, KafkaSurvey, TopicDesk, TopicSurvey};
 use crate::ports::Doors;
 use crate::ports::source::{Source, TopicLives};
 use crate::settings::{self, KafkaSettings, QueueKind, Settings, Store};
 use std::sync::Arc;
 
-/// One source.
-///
-/// # Errors
-/// None of its own; the client is made when it starts.
-pub fn source(
-    kafka: &KafkaSettings,
-    source: &settings::Source,
-    settings: &Settings,
-    doors: &Doors,
-    _mode: RunMode,
-) -> Result<Box<dyn Source>, Fault> {
-    Ok(Box::new(KafkaSource {
+/// One source; its client is made when it starts.
+pub fn source(kafka: &KafkaSettings, source: &settings::Source, settings: &Settings, doors: &Doors) -> Box<dyn Source> {
+    Box::new(KafkaSource {
         name: source.name.clone(),
         settings: kafka.clone(),
         node: settings.node.id.clone(),
         alone: settings.store == Store::Embedded || settings.queue.kind == QueueKind::Embedded,
         rows: Arc::clone(&doors.rows),
         ledger: Arc::clone(&doors.ledger),
-    }))
+    })
 }
 
 /// The lives of a source's topics.
@@ -36,7 +25,7 @@ pub fn lives(kafka: &KafkaSettings, source: &settings::Source, doors: &Doors) ->
 }
 
 /// Whether the brokers answer, the topics are there, and may be read.
-pub fn probe(kafka: &KafkaSettings, source: &settings::Source, _settings: &Settings) -> Vec<Probe> {
+pub fn probe(kafka: &KafkaSettings, source: &settings::Source) -> Vec<Probe> {
     let system = format!("source {}", source.name);
     let survey = match KafkaSurvey::of(kafka, &source.name) {
         Ok(survey) => survey,

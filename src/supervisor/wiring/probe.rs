@@ -9,7 +9,7 @@ use crate::domain::record::Record;
 use crate::domain::schema::TableId;
 use crate::io::embedded::{EmbeddedStore, ROOM_BYTES_MIN};
 use crate::io::jsonl::{JsonlSink, Survey};
-use crate::settings::{QueueKind, Settings, SinkKind, Source, SourceKind, Store};
+use crate::settings::{LineSettings, QueueKind, Settings, SinkKind, Source, SourceKind, Store};
 use rustix::fs::{Access, access, statvfs};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,40 +43,84 @@ impl Probe {
     }
 }
 
-/// Reaches every system; one answer each, in the order of the configuration.
+/// Systems asked at once.
+const ASKED_AT_ONCE: usize = 16;
+
+/// A question to one system, not yet asked.
+struct Question<'a> {
+    system: String,
+    ask: Box<dyn FnOnce() -> Vec<Probe> + Send + 'a>,
+}
+
+impl<'a> Question<'a> {
+    fn new(system: impl Into<String>, ask: impl FnOnce() -> Vec<Probe> + Send + 'a) -> Self {
+        Self { system: system.into(), ask: Box::new(ask) }
+    }
+}
+
+/// Reaches every system, many at once: one that is away costs its time-out, and not to the others. The answers stand in
+/// the order of the configuration.
 pub fn probe(settings: &Settings) -> Vec<Probe> {
     let node = running_node(&settings.node.data_dir);
-    let mut probes = vec![disk(&settings.node.data_dir), store(settings, node.as_deref())];
+    let node = node.as_deref();
+    let data_dir = &settings.node.data_dir;
+    let mut questions = vec![
+        Question::new("data_dir", || vec![disk(data_dir)]),
+        Question::new(embedded_parts(settings), move || vec![store(settings, node)]),
+    ];
     #[cfg(feature = "hbase")]
     if let Store::Hbase(hbase) = &settings.store {
-        probes.extend(super::hbase::probe(hbase, settings));
+        questions.push(Question::new("HBase", || super::hbase::probe(hbase, settings)));
     }
     #[cfg(feature = "redis")]
     if let QueueKind::Asynq(asynq) = &settings.queue.kind {
-        probes.extend(super::asynq::probe(asynq, settings));
+        questions.push(Question::new("queue", || super::asynq::probe(asynq)));
         #[cfg(feature = "mysql")]
         if let crate::settings::LedgerKind::Mysql(mysql) = &settings.ledger {
-            probes.push(super::asynq::probe_ledger(mysql));
+            questions.push(Question::new("ledger", || vec![super::asynq::probe_ledger(mysql)]));
         }
     }
-    probes.extend(settings.sources.iter().flat_map(|source| self::source(source, settings)));
+    let sources = settings.sources.iter();
+    questions.extend(sources.map(|s| Question::new(format!("source {}", s.name), move || source(s, settings))));
     for line in &settings.lines {
         let system = format!("sink of {}", line.line.name);
-        match &line.sink {
-            SinkKind::Embedded => probes.push(Probe::fine(system, "in the embedded store")),
-            SinkKind::QueueOnly => probes.push(Probe::fine(system, "none; another program takes the jobs")),
-            SinkKind::Jsonl { path } => probes.push(sink_file(system, path, node.is_some())),
-            #[cfg(feature = "elasticsearch")]
-            SinkKind::Elasticsearch(search) => probes.extend(super::search::probe(search, line, settings)),
-            #[cfg(feature = "redis")]
-            SinkKind::Redis(redis) => probes.extend(super::redis_sink::probe(redis, line, settings)),
-            #[cfg(feature = "kafka")]
-            SinkKind::Kafka(kafka) => probes.extend(super::kafka_sink::probe(kafka, line, settings)),
-            #[allow(unreachable_patterns)]
-            other => probes.push(Probe::lacking(system, format!("this build leaves out {other:?}"), "build it with its feature")),
-        }
+        questions.push(Question::new(system.clone(), move || sink(system, line, settings, node.is_some())));
     }
-    probes.push(admin(settings, node.as_deref()));
+    questions.push(Question::new("admin", move || vec![admin(settings, node)]));
+    answers(questions)
+}
+
+// Sinks of this node alone ask for no settings.
+#[cfg_attr(not(any(feature = "kafka", feature = "redis")), allow(unused_variables))]
+fn sink(system: String, line: &LineSettings, settings: &Settings, in_use: bool) -> Vec<Probe> {
+    match &line.sink {
+        SinkKind::Embedded => vec![Probe::fine(system, "in the embedded store")],
+        SinkKind::QueueOnly => vec![Probe::fine(system, "none; another program takes the jobs")],
+        SinkKind::Jsonl { path } => vec![sink_file(system, path, in_use)],
+        #[cfg(feature = "elasticsearch")]
+        SinkKind::Elasticsearch(search) => super::search::probe(search, line),
+        #[cfg(feature = "redis")]
+        SinkKind::Redis(redis) => super::redis_sink::probe(redis, line, settings),
+        #[cfg(feature = "kafka")]
+        SinkKind::Kafka(kafka) => super::kafka_sink::probe(kafka, line, settings),
+        #[allow(unreachable_patterns)]
+        other => vec![Probe::lacking(system, format!("this build leaves out {other:?}"), "build it with its feature")],
+    }
+}
+
+/// Asks, and gives the answers in the order of the questions.
+fn answers(questions: Vec<Question<'_>>) -> Vec<Probe> {
+    let mut probes = Vec::new();
+    let mut questions = questions.into_iter().peekable();
+    while questions.peek().is_some() {
+        std::thread::scope(|scope| {
+            let asked: Vec<_> = questions.by_ref().take(ASKED_AT_ONCE).map(|q| (q.system, scope.spawn(q.ask))).collect();
+            for (system, asking) in asked {
+                let broken = |_| vec![Probe::lacking(system, "the check of it panicked", "report it with the message above")];
+                probes.extend(asking.join().unwrap_or_else(broken));
+            }
+        });
+    }
     probes
 }
 
@@ -156,7 +200,7 @@ fn source(source: &Source, settings: &Settings) -> Vec<Probe> {
         SourceKind::Generator(_) => return vec![Probe::fine(system, "a made-up shop; needs nothing")],
         SourceKind::Jsonl { path } => path,
         #[cfg(feature = "kafka")]
-        SourceKind::Kafka(kafka) => return super::kafka::probe(kafka, source, settings),
+        SourceKind::Kafka(kafka) => return super::kafka::probe(kafka, source),
         #[cfg(not(feature = "kafka"))]
         SourceKind::Kafka(_) => return vec![Probe::lacking(system, "this build leaves out kafka", "build it with its feature")],
     };
@@ -296,5 +340,33 @@ fn admin(settings: &Settings, node: Option<&str>) -> Probe {
             let remedy = "stop what listens there, or set admin.listen to another port (0 = any free one)";
             Probe::lacking(system, format!("cannot be listened on: {error}"), remedy)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Barrier;
+
+    /// Goal: systems are asked at once and told in order, whatever ends first or breaks. Method: questions that wait for each
+    /// other, so that asking one by one would never end; more of them than are asked at once; one that panics.
+    #[test]
+    fn asked_at_once_told_in_order() {
+        let meet = Barrier::new(ASKED_AT_ONCE);
+        let question = |n: usize| {
+            let meet = &meet;
+            Question::new(n.to_string(), move || {
+                if n < ASKED_AT_ONCE {
+                    meet.wait();
+                }
+                assert_ne!(n, 3, "a bug");
+                vec![Probe::fine(n.to_string(), "")]
+            })
+        };
+        let probes = answers((0..ASKED_AT_ONCE + 5).map(question).collect());
+        let told: Vec<String> = probes.iter().map(|p| p.system.clone()).collect();
+        assert_eq!(told, (0..ASKED_AT_ONCE + 5).map(|n| n.to_string()).collect::<Vec<_>>());
+        let lacking: Vec<&str> = probes.iter().filter(|p| p.missing.is_some()).map(|p| p.system.as_str()).collect();
+        assert_eq!(lacking, ["3"]);
     }
 }

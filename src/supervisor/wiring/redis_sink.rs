@@ -27,7 +27,7 @@ fn open(redis: &RedisSinkSettings, line: &LineSettings, settings: &Settings) -> 
 /// What is there, and what is missing.
 pub fn probe(redis: &RedisSinkSettings, line: &LineSettings, settings: &Settings) -> Vec<Probe> {
     let system = format!("sink of {}", line.line.name);
-    let looked = open(redis, line, settings).and_then(|sink| clients::handle()?.block_on(sink.look()));
+    let looked = open(redis, line, settings).and_then(|sink| clients::wait(async move { sink.look().await }));
     vec![match looked {
         Ok(seen) if seen.policy.starts_with("allkeys") => {
             let missing = format!("its maxmemory-policy `{}` drops versions with their documents", seen.policy);

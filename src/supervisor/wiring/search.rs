@@ -1,19 +1,18 @@
 //! From settings to documents in Elasticsearch or OpenSearch, and what `check --connect` says of them.
 
 use super::probe::{Probe, from_fault};
-use crate::domain::fault::{Fault, FaultKind};
+use crate::domain::fault::Fault;
 use crate::io::clients;
 use crate::io::elasticsearch::{Client, ElasticsearchSink, Seen, SinkOptions, inspect, mapping_of};
 use crate::ports::sink::Sink;
-use crate::settings::{ElasticsearchSettings, LineSettings, Settings};
+use crate::settings::{ElasticsearchSettings, LineSettings};
 use std::sync::Arc;
-use std::sync::mpsc;
 
 /// The sink of one line. Nothing is asked of the server before the first write.
 ///
 /// # Errors
 /// Settings that the client refuses.
-pub fn sink(search: &ElasticsearchSettings, line: &LineSettings, _settings: &Settings) -> Result<Arc<dyn Sink>, Fault> {
+pub fn sink(search: &ElasticsearchSettings, line: &LineSettings) -> Result<Arc<dyn Sink>, Fault> {
     let options = SinkOptions {
         index: search.index.clone(),
         create: search.create.then(|| mapping_of(&line.line)),
@@ -25,7 +24,7 @@ pub fn sink(search: &ElasticsearchSettings, line: &LineSettings, _settings: &Set
 }
 
 /// What is there, and what is missing.
-pub fn probe(search: &ElasticsearchSettings, line: &LineSettings, _settings: &Settings) -> Vec<Probe> {
+pub fn probe(search: &ElasticsearchSettings, line: &LineSettings) -> Vec<Probe> {
     let system = format!("sink of {}", line.line.name);
     match look(search, line) {
         Ok(seen) => seen.into_iter().map(|seen| told(&system, seen)).collect(),
@@ -40,14 +39,8 @@ fn told(system: &str, seen: Seen) -> Probe {
     }
 }
 
-/// Asks on the clients' threads and waits here: a check has nothing else to do.
 fn look(search: &ElasticsearchSettings, line: &LineSettings) -> Result<Vec<Seen>, Fault> {
     let client = Client::new(search)?;
     let (index, mapping, create) = (search.index.clone(), mapping_of(&line.line), search.create);
-    let (answer, answered) = mpsc::sync_channel(1);
-    clients::handle()?.spawn(async move {
-        // Nobody listens only where the check itself is gone.
-        let _ = answer.send(inspect(&client, &index, &mapping, create).await);
-    });
-    answered.recv().map_err(|_| Fault::new(FaultKind::Panicked, "search server", "the check of it ended without an answer"))
+    clients::wait(async move { Ok(inspect(&client, &index, &mapping, create).await) })
 }

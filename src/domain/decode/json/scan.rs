@@ -109,6 +109,15 @@ impl<'a> Scanner<'a> {
         Ok((key, escaped))
     }
 
+    /// Passes `member` and stays behind it, if the text goes on with it and it is whole: a name, its value and then a comma
+    /// or the object's end.
+    pub(super) fn passes_member(&mut self, member: &str) -> bool {
+        let rest = &self.text.as_bytes()[self.at..];
+        let is = rest.starts_with(member.as_bytes()) && matches!(rest.get(member.len()), Some(b',' | b'}'));
+        self.at += if is { member.len() } else { 0 };
+        is
+    }
+
     /// The next value's own text.
     pub(super) fn value(&mut self) -> Scan<&'a str> {
         let first = self.token();

@@ -4,8 +4,9 @@
 //! which only costs its key columns once more. Slots are good for an hour, so that whatever happened to a table by other
 //! hands is mended by then. Knows nothing of cells and stores.
 
-use crate::domain::change::{Image, Value};
+use crate::domain::change::Value;
 use crate::domain::ids::RowId;
+use crate::domain::row::Keys;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 use xxhash_rust::xxh3::Xxh3;
@@ -47,7 +48,7 @@ impl Default for KnownKeys {
 
 impl KnownKeys {
     /// What is known of this row and these key columns.
-    pub fn meets(&self, row: &RowId, keys: &Image) -> Acquaintance {
+    pub fn meets(&self, row: &RowId, keys: &Keys) -> Acquaintance {
         let (row, keys) = hashes(row, keys);
         match self.lock().get(row as usize % SLOTS) {
             Some(slot) if slot.row != row || slot.hour != self.hour() => Acquaintance::New,
@@ -58,7 +59,7 @@ impl KnownKeys {
     }
 
     /// Key columns that the store has acknowledged. Without any there is nothing to note.
-    pub fn note(&self, row: &RowId, keys: &Image) {
+    pub fn note(&self, row: &RowId, keys: &Keys) {
         if keys.is_empty() {
             return;
         }
@@ -80,7 +81,7 @@ impl KnownKeys {
     }
 }
 
-fn hashes(row: &RowId, keys: &Image) -> (u64, u64) {
+fn hashes(row: &RowId, keys: &Keys) -> (u64, u64) {
     let mut hash = Xxh3::new();
     hash.update(row.kind.as_str().as_bytes());
     hash.update(&[0]);
@@ -115,7 +116,7 @@ mod tests {
         assert_eq!(known.meets(&row, &keys), Acquaintance::Known);
         assert_eq!(known.meets(&row_id("sku", "7"), &keys), Acquaintance::New, "kinds apart");
         assert_eq!(known.meets(&row, &told(&[("order_no", "71"), ("shop", "")])), Acquaintance::Other);
-        known.note(&row, &Image::default());
+        known.note(&row, &Keys::default());
         assert_eq!(known.meets(&row, &keys), Acquaintance::Known, "a write without key columns says nothing of them");
     }
 
