@@ -1,21 +1,26 @@
 //! What does a row cost a region server and its client, in puts, in puts with a counter, in gets; beside HBase's own client?
 //!
-//! Both do the same work on the same server in the same run, by turns: batches of 300 rows, 6 in flight, cells of 60 bytes with
-//! stamps, synced. Plain puts carry `version: weight`, puts with an increment in one atomic step `version: counter` (V1).
-//! The first round warms up and is not counted; what was written is read back cell by cell before a figure counts.
-//! Server and client share the machine: CPU per row and ratios say more than rates.
+//! Our client, the row store on it and HBase's client do the same work on the same server in the same run, by turns: batches
+//! of 300 rows, 6 in flight, cells of 60 bytes with stamps, synced. Plain puts carry `version: weight`, puts with an increment
+//! in one atomic step `version: counter` (V1). Before every turn the tables are flushed, and files are not made one while it
+//! lasts: nobody pays for what another has written. The first round warms up and is not counted; what was written is read
+//! back cell by cell before a figure counts. Server and clients share the machine: CPU per row and ratios say more than rates.
 
 mod common;
 #[path = "../tests/support/peer.rs"]
 mod peer;
 #[path = "../tests/stack/servers.rs"]
 mod servers;
+#[path = "hbase/store.rs"]
+mod store;
 
 use common::measure::{Report, Watch, Whose, argument, median, say};
 use futures_util::{StreamExt, stream};
 use peer::Peer;
 use serde_json::json;
+use std::ops::Range;
 use std::time::{Duration, Instant};
+use store::Store;
 use widerow::io::hbase::client::{Client, ClientSettings};
 use widerow::io::hbase::types::{Durability, FamilyDescriptor, Get, Put, RowMutations, Scan, TableDescriptor, TableName};
 
@@ -41,56 +46,71 @@ impl Took {
     }
 }
 
+/// Who does the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Who {
+    Client,
+    Store,
+    Java,
+}
+
+const EACH: [Who; 3] = [Who::Client, Who::Store, Who::Java];
+
 struct Bench {
     client: Client,
     table: TableName,
+    store: Store,
     server: u32,
 }
 
 fn main() {
-    let (rows, rounds) = (argument("--rows", 30_000), argument("--rounds", 5).max(2));
+    let (rows, rounds) = (argument("--rows", 20_000), argument("--rounds", 5).max(2));
     let server = servers::hbase();
+    let addresses = &server.addresses()[..2];
     let mut report = Report::new("hbase");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let table = TableName::parse("bench").expect("a table's name");
-    let client =
-        runtime.block_on(async { Client::new(ClientSettings::new(server.addresses()[..2].to_vec())) }).expect("settings");
-    let bench = Bench { client, table, server: server.pid() };
-    runtime.block_on(bench.make_table());
-    let mut peer = Peer::start(&server.addresses()[..2], "bench");
+    let client = runtime.block_on(async { Client::new(ClientSettings::new(addresses.to_vec())) }).expect("settings");
+    let bench = Bench { client, table, store: Store::open(addresses), server: server.pid() };
+    runtime.block_on(bench.make_tables());
+    let mut peer = Peer::start(addresses, "bench");
     say(format!("{rows} rows a round, {rounds} rounds of which the first warms up, {BATCH} rows a batch, {IN_FLIGHT} in flight"));
     for cells in [3, 14] {
         for verb in VERBS {
-            let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+            let mut took = EACH.map(|_| Vec::new());
             for round in 0..rounds {
-                // A get reads what the last round of puts wrote.
-                let last = rounds - 1;
-                let (mine, yours) = match verb {
-                    "get" => (format!("put{cells}o{last}-"), format!("put{cells}o{last}-")),
-                    _ => (format!("{verb}{cells}o{round}-"), format!("{verb}{cells}j{round}-")),
+                let stretch = |letter: &str| match verb {
+                    // A get reads what the last round of puts wrote.
+                    "get" => format!("put{cells}{letter}{}-", rounds - 1),
+                    _ => format!("{verb}{cells}{letter}{round}-"),
                 };
-                // Who comes second meets the flushes the first has earned: they take turns.
-                for turn in [round, round + 1] {
-                    if turn % 2 == 0 {
-                        ours.push(runtime.block_on(bench.ours(verb, &mine, rows, cells)));
-                    } else {
-                        theirs.push(bench.theirs(&mut peer, verb, &yours, rows, cells));
-                    }
+                for turn in 0..EACH.len() {
+                    // No one has a place of its own in the round.
+                    let at = (turn + round) % EACH.len();
+                    runtime.block_on(bench.settle());
+                    took[at].push(match EACH[at] {
+                        Who::Client => runtime.block_on(bench.ours(verb, &stretch("o"), rows, cells)),
+                        Who::Store => {
+                            let round = if verb == "get" { rounds - 1 } else { round };
+                            runtime.block_on(bench.stored(verb, round, rows, cells))
+                        }
+                        Who::Java => bench.theirs(&mut peer, verb, &stretch("j"), rows, cells),
+                    });
                 }
-                for prefix in [mine, yours] {
+                for prefix in [stretch("o"), stretch("j")] {
                     runtime.block_on(bench.check(&prefix, rows, cells, verb == "mutate"));
                 }
             }
-            tell(&mut report, &format!("{verb}, {cells} cells"), &ours[1..], &theirs[1..]);
+            tell(&mut report, &format!("{verb}, {cells} cells"), took.each_ref().map(|took| &took[1..]));
         }
     }
     report.put("rows", rows);
     report.finish();
 }
 
-fn tell(report: &mut Report, what: &str, ours: &[Took], theirs: &[Took]) {
+fn tell(report: &mut Report, what: &str, took: [&[Took]; 3]) {
     let middle = |took: &[Took], of: &dyn Fn(&Took) -> f64| median(took.iter().map(of).collect());
-    let figures = |took: &[Took]| {
+    let figures = took.map(|took| {
         let ms = |time: Duration| time.as_secs_f64() * 1e3;
         [
             middle(took, &|t| t.rows as f64 / t.wall.as_secs_f64()),
@@ -99,26 +119,33 @@ fn tell(report: &mut Report, what: &str, ours: &[Took], theirs: &[Took]) {
             middle(took, &|t| ms(t.p50)),
             middle(took, &|t| ms(t.p99)),
         ]
-    };
-    let (o, t) = (figures(ours), figures(theirs));
-    for (who, f) in [("ours", o), ("java", t)] {
+    });
+    let java = figures[2];
+    let mut told = serde_json::Map::new();
+    for (who, f) in EACH.iter().zip(figures) {
+        let name = format!("{who:?}").to_lowercase();
         say(format!(
-            "{what}: {who} {:.1} k rows/s, {:.1} µs server CPU, {:.2} µs client CPU a row, batch p50 {:.1} ms, p99 {:.1} ms",
+            "{what}: {name} {:.1} k rows/s, {:.1} µs server CPU, {:.2} µs client CPU a row, batch p50 {:.1} ms, p99 {:.1} ms",
             f[0] / 1e3,
             f[1],
             f[2],
             f[3],
             f[4]
         ));
+        let [rate, server, client, p50, p99] = f;
+        let figures = json!({ "rows_per_second": rate, "server_us_per_row": server, "client_us_per_row": client, "batch_p50_ms": p50, "batch_p99_ms": p99 });
+        told.insert(name.clone(), figures);
+        if *who != Who::Java {
+            let ratios = [rate / java[0], server / java[1], client / java[2], p99 / java[4]];
+            say(format!(
+                "{what}: {name} to java: rate {:.2}, server CPU {:.2}, client CPU {:.2}, p99 {:.2}",
+                ratios[0], ratios[1], ratios[2], ratios[3]
+            ));
+            let ratio = json!({ "rate": ratios[0], "server": ratios[1], "client": ratios[2], "p99": ratios[3] });
+            told.insert(format!("{name}_to_java"), ratio);
+        }
     }
-    let ratios = [o[0] / t[0], o[1] / t[1], o[2] / t[2], o[4] / t[4]];
-    say(format!(
-        "{what}: ours to java: rate {:.2}, server CPU {:.2}, client CPU {:.2}, p99 {:.2}",
-        ratios[0], ratios[1], ratios[2], ratios[3]
-    ));
-    let of = |f: [f64; 5]| json!({ "rows_per_second": f[0], "server_us_per_row": f[1], "client_us_per_row": f[2], "batch_p50_ms": f[3], "batch_p99_ms": f[4] });
-    let ratio = json!({ "rate": ratios[0], "server": ratios[1], "client": ratios[2], "p99": ratios[3] });
-    report.put(what, json!({ "ours": of(o), "java": of(t), "ratio": ratio }));
+    report.put(what, told);
 }
 
 fn row(prefix: &str, n: usize) -> String {
@@ -139,20 +166,57 @@ fn qualifier(cell: usize) -> [u8; 14] {
 }
 
 impl Bench {
-    async fn make_table(&self) {
-        let policy = "org.apache.hadoop.hbase.regionserver.DisabledRegionSplitPolicy";
-        let wanted = TableDescriptor {
-            name: self.table.clone(),
-            families: vec![FamilyDescriptor::new("cf"), FamilyDescriptor::new("m")],
-            attributes: [("SPLIT_POLICY".to_owned(), policy.to_owned())].into(),
-        };
-        self.client.ensure_table(&wanted, &[]).await.unwrap_or_else(|e| panic!("{e}"));
+    async fn make_tables(&self) {
+        // One region that stays one, whose files stay as they are and never hold up a write.
+        let attributes = [
+            ("SPLIT_POLICY", "org.apache.hadoop.hbase.regionserver.DisabledRegionSplitPolicy"),
+            ("COMPACTION_ENABLED", "false"),
+            ("hbase.hstore.blockingStoreFiles", "1000"),
+        ];
+        for name in self.tables() {
+            let wanted = TableDescriptor {
+                name,
+                families: vec![FamilyDescriptor::new("cf"), FamilyDescriptor::new("m")],
+                attributes: attributes.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+            };
+            self.client.ensure_table(&wanted, &[]).await.unwrap_or_else(|e| panic!("{e}"));
+        }
+    }
+
+    fn tables(&self) -> [TableName; 3] {
+        let [weight, counter] = store::TABLES.map(|name| TableName::parse(name).expect("a table's name"));
+        [self.table.clone(), weight, counter]
+    }
+
+    /// What was written before lies in files: the next one begins with an empty memory.
+    async fn settle(&self) {
+        for table in self.tables() {
+            self.client.flush_table(&table).await.unwrap_or_else(|e| panic!("{e}"));
+        }
     }
 
     async fn ours(&self, verb: &str, prefix: &str, rows: usize, cells: usize) -> Took {
+        self.timed(rows, |rows| self.batch(verb, prefix, rows, cells)).await
+    }
+
+    async fn stored(&self, verb: &str, round: usize, rows: usize, cells: usize) -> Took {
+        let took = self.timed(rows, |rows| self.store.batch(verb, round, rows, cells)).await;
+        self.store.check(verb, round, rows, cells).await;
+        took
+    }
+
+    async fn timed<F>(&self, rows: usize, batch: impl Fn(Range<usize>) -> F) -> Took
+    where
+        F: Future<Output = ()>,
+    {
+        let one = async |rows| {
+            let began = Instant::now();
+            batch(rows).await;
+            began.elapsed()
+        };
         let (server, client) = (Watch::start(Whose::Other(self.server)), Watch::start(Whose::Process));
         let began = Instant::now();
-        let batches = (0..rows).step_by(BATCH).map(|from| self.batch(verb, prefix, from..(from + BATCH).min(rows), cells));
+        let batches = (0..rows).step_by(BATCH).map(|from| one(from..(from + BATCH).min(rows)));
         let mut took: Vec<Duration> = stream::iter(batches).buffer_unordered(IN_FLIGHT).collect().await;
         let wall = began.elapsed();
         let (client, server) = (client.stop().cpu, server.stop().cpu);
@@ -160,8 +224,7 @@ impl Bench {
         Took { rows, wall, client, server, p50: took[took.len() / 2], p99: took[took.len() * 99 / 100] }
     }
 
-    async fn batch(&self, verb: &str, prefix: &str, rows: std::ops::Range<usize>, cells: usize) -> Duration {
-        let began = Instant::now();
+    async fn batch(&self, verb: &str, prefix: &str, rows: Range<usize>, cells: usize) {
         match verb {
             "put" => {
                 let puts = rows.map(|n| put(prefix, n, cells)).collect();
@@ -181,7 +244,6 @@ impl Bench {
                 }
             }
         }
-        began.elapsed()
     }
 
     fn theirs(&self, peer: &mut Peer, verb: &str, prefix: &str, rows: usize, cells: usize) -> Took {

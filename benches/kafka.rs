@@ -1,7 +1,8 @@
-//! How many records a second come from a real Kafka to the frontier through our source, and how long does a node on
-//! embedded parts take for a backlog?
+//! How many records a second come from a real Kafka to the frontier through our source, how long does a node on embedded
+//! parts take for a backlog, and how long is it from kill -9 to the first event acknowledged again?
 //!
-//! Beside them, in the same run on the same topic: a bare poll loop of the client, which does nothing with a record.
+//! Beside the first, in the same run on the same topic: a bare poll loop of the client, which does nothing with a record.
+//! `--events N` and `--rounds N` make it shorter.
 
 mod common;
 #[path = "../tests/stack/servers.rs"]
@@ -17,10 +18,13 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use serde_json::Value;
 use std::collections::HashMap;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use widerow::admin::client::{ADDRESS_FILE, Client};
 use widerow::domain::fault::Fault;
 use widerow::domain::frontier::Frontier;
 use widerow::domain::ids::{Generation, Partition};
@@ -31,6 +35,8 @@ use widerow::settings::{KafkaSettings, Settings, SourceKind};
 use widerow::supervisor::wiring::{self, RunMode};
 
 const TOPIC: &str = "shop.trade.orders";
+/// A node that takes longer has no figure.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() {
     let (events, rounds) = (argument("--events", 500_000), argument("--rounds", 3));
@@ -53,6 +59,14 @@ fn main() {
         bare.push((naive.per_second(events), naive.micros_per(events)));
         ours.push((took.per_second(events), took.micros_per(events)));
     }
+    let (naive, took) = (median(bare.iter().map(|b| b.1).collect()), median(ours.iter().map(|o| o.1).collect()));
+    say(format!(
+        "to the frontier: {:.0} k/s per core, {:.2} times the CPU of the bare poll; the goal is 150 k/s per core",
+        1e3 / took,
+        took / naive
+    ));
+    report.put("to_frontier_per_core", 1e6 / took);
+    report.put("to_frontier_over_bare_cpu", took / naive);
     report.put("bare_poll_per_second", median(bare.iter().map(|b| b.0).collect()));
     report.put("bare_poll_cpu_us", median(bare.iter().map(|b| b.1).collect()));
     report.put("to_frontier_per_second", median(ours.iter().map(|o| o.0).collect()));
@@ -64,11 +78,15 @@ fn main() {
     let source = wiring::parts(&settings, doors.clone(), RunMode::default()).unwrap_or_else(|fault| panic!("{fault}"));
     let ran = node::run_on(&log, &settings, source);
     say(format!(
-        "a backlog of {events} on embedded parts: {:.1} s, {:.1} k/s",
+        "a backlog of {events} on embedded parts: {:.1} s, {:.1} k/s; the goal is 15 s for 500,000",
         ran.took.wall.as_secs_f64(),
         ran.took.per_second(events) / 1e3
     ));
     report.put("backlog_seconds", ran.took.wall.as_secs_f64());
+    let killed = back_at_work(&server.address(), rounds);
+    let shown = killed.iter().map(|s| format!("{s:.2} s")).collect::<Vec<_>>().join(", ");
+    say(format!("kill -9 to the first event acknowledged again: {shown}; the goal is 5 s"));
+    report.put("kill_to_acknowledged_seconds", median(killed));
     report.finish();
 }
 
@@ -117,12 +135,68 @@ fn poll_only(brokers: &str, events: usize) -> Took {
     watch.stop()
 }
 
+/// The configuration of all benches on this topic.
+fn text(brokers: &str, group: &str) -> String {
+    let source = format!("{{ kafka: {{ brokers: [\"{brokers}\"], group: {group}, topics: [{TOPIC}] }} }}");
+    let rest = shop::CONFIG.split_once("rows:").map_or("", |(_, rest)| rest);
+    format!("version: 1\nsources: {{ shop: {source} }}\nrows:{rest}")
+}
+
+/// A node, the real binary; it does not outlive its run.
+struct Node(Child);
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // Gone either way.
+        let _ = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
+
+/// Kills a node amid a backlog, so often, and starts it again at once: seconds until the row store has acknowledged the first
+/// event of its new life.
+fn back_at_work(brokers: &str, rounds: usize) -> Vec<f64> {
+    let folder = tempfile::tempdir_in("target").expect("a folder for the node");
+    let (config, data) = (folder.path().join("config.yaml"), folder.path().join("data"));
+    let node = format!("node: {{ id: killed, data_dir: \"{}\" }}\nadmin: {{ listen: \"127.0.0.1:0\" }}\n", data.display());
+    std::fs::write(&config, text(brokers, "killed") + &node).expect("a configuration");
+    let start = || {
+        let log = std::fs::File::create(folder.path().join("log.txt")).expect("a log");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_widerow"));
+        command.args(["run", "-c"]).arg(&config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        Node(command.spawn().expect("the binary runs"))
+    };
+    let at_work = || {
+        let begun = Instant::now();
+        // Between two looks.
+        let (_keep, ticks) = mpsc::sync_channel::<()>(0);
+        while begun.elapsed() < PATIENCE {
+            let _ = ticks.recv_timeout(Duration::from_millis(10));
+            let totals = Client::of_data_dir(&data, None).and_then(|node| node.get::<Value>("/api/v1/totals").ok());
+            if totals.is_some_and(|totals| totals["totals"]["row_writes"].as_u64() > Some(0)) {
+                return;
+            }
+        }
+        let log = std::fs::read_to_string(folder.path().join("log.txt")).unwrap_or_default();
+        panic!("no event was acknowledged within {PATIENCE:?}\n{log}");
+    };
+    let mut node = start();
+    at_work();
+    let mut seconds = Vec::new();
+    for _ in 0..rounds.max(1) {
+        let killed = Instant::now();
+        drop(node);
+        // What the dead one left would be asked in vain.
+        let _ = std::fs::remove_file(data.join(ADDRESS_FILE));
+        node = start();
+        at_work();
+        seconds.push(killed.elapsed().as_secs_f64());
+    }
+    seconds
+}
+
 fn settings(brokers: &str, group: &str) -> Settings {
     let mut settings = shop::settings();
-    let text = format!(
-        "version: 1\nsources: {{ shop: {{ kafka: {{ brokers: [\"{brokers}\"], group: {group}, topics: [{TOPIC}] }} }} }}\n"
-    );
-    let text = format!("{text}{}", shop::CONFIG.split_once("rows:").map_or(String::new(), |(_, rest)| format!("rows:{rest}")));
+    let text = text(brokers, group);
     let loaded = widerow::settings::load_text("bench.yaml", &text, &|_| None).unwrap_or_else(|f| panic!("{f:?}"));
     settings.sources = loaded.settings.sources;
     settings

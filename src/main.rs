@@ -49,6 +49,7 @@ fn main() -> ExitCode {
         Verb::Actors(args) => cli::actors::run(args, global),
         Verb::Partitions(args) => cli::partitions::run(args, global),
         Verb::Top(args) => cli::top::run(args, global),
+        Verb::Tap(args) => cli::tap::run(args, global),
         Verb::Epoch(args) => cli::epoch::run(args, global),
         Verb::Generate(args) => cli::generate::run(args, global),
         Verb::Demo(args) => cli::demo::run(args, global, admin),

@@ -10,12 +10,14 @@ mod happenings;
 mod log;
 mod meters;
 mod names;
+mod tap;
 mod totals;
 
 pub use happenings::*;
 pub use log::{LogError, LogFormat, init_log};
 pub use meters::*;
 pub use names::*;
+pub use tap::*;
 pub use totals::{Summary, Totals};
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};

@@ -5,6 +5,7 @@
 //! `WIDEROW_SIM_SECONDS` says (or so many as `WIDEROW_SIM_SEEDS`); `WIDEROW_SIM_SEED` replays one with its story.
 
 mod sim {
+    pub mod cases;
     pub mod checks;
     pub mod group;
     pub mod hull;
@@ -15,20 +16,26 @@ mod sim {
 #[path = "it/world/mod.rs"]
 mod world;
 
-use sim::{run, sea};
+use sim::run::Kind;
+use sim::{cases, run, sea};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Seeds that once failed; kept for ever.
-const ONCE_FAILED: &[u64] = &[
+/// Seeds that once failed; kept for ever, each played as it was then.
+const ONCE_FAILED: &[(u64, Kind)] = &[
     // Queue lost, then the partition changes hands before the loss was heard.
-    5_000_376, 48,
+    (5_000_376, Kind::Plain),
+    (48, Kind::Plain),
 ];
 /// The first seeds of every run: together they must reach every common state of `Seen`.
 const ALWAYS: std::ops::Range<u64> = 0..60;
+/// So many seeds of each worked case in every run; long runs of fresh seeds play cases in between.
+const PER_CASE: u64 = 6;
+/// Of so many fresh seeds one plays a worked case.
+const CASE_EVERY: u64 = 8;
 /// Fresh seeds run for so long where nothing else is said.
 const SECONDS: u64 = 20;
 
@@ -54,24 +61,37 @@ fn quiet() {
     });
 }
 
-fn play(seed: u64) -> run::Outcome {
-    let outcome = run::run(seed);
+/// What a fresh seed plays.
+fn kind_of(seed: u64) -> Kind {
+    match seed % CASE_EVERY {
+        0 => Kind::Case((seed / CASE_EVERY) as usize % cases::CASES.len()),
+        _ => Kind::Whole,
+    }
+}
+
+fn play(seed: u64, kind: Kind) -> run::Outcome {
+    let outcome = run::run(seed, kind);
     if let Some(wrong) = &outcome.wrong {
         let story = &outcome.story;
-        panic!("seed {seed}\n{story}\n\nseed {seed}: {wrong}\nreplay: WIDEROW_SIM_SEED={seed} cargo test --test sim one_seed");
+        let named = if let Kind::Case(case) = kind { cases::CASES[case].name } else { "a trading shop" };
+        panic!(
+            "seed {seed}, {kind:?}\n{story}\n\nseed {seed}, {kind:?} ({named}): {wrong}\n\
+             replay: WIDEROW_SIM_SEED={seed} WIDEROW_SIM_KIND={} cargo test --test sim one_seed",
+            format!("{kind:?}").to_lowercase()
+        );
     }
     outcome
 }
 
 /// Runs seeds on both cores until `more` has none; every counter over all of them.
-fn play_all(more: impl Fn() -> Option<u64> + Sync) -> BTreeMap<sea::Seen, u64> {
+fn play_all(more: impl Fn() -> Option<(u64, Kind)> + Sync) -> BTreeMap<sea::Seen, u64> {
     quiet();
     let all = Mutex::new(BTreeMap::new());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         let run_some = || {
-            while let Some(seed) = more() {
-                for (seen, count) in play(seed).seen {
+            while let Some((seed, kind)) = more() {
+                for (seen, count) in play(seed, kind).seen {
                     *all.lock().unwrap().entry(seen).or_default() += count;
                 }
             }
@@ -89,10 +109,23 @@ fn play_all(more: impl Fn() -> Option<u64> + Sync) -> BTreeMap<sea::Seen, u64> {
 #[test]
 fn known_seeds() {
     let next = AtomicU64::new(0);
-    let known: Vec<u64> = ONCE_FAILED.iter().copied().chain(ALWAYS).collect();
+    let known: Vec<_> = ONCE_FAILED.iter().copied().chain(ALWAYS.map(|seed| (seed, Kind::Whole))).collect();
     let seen = play_all(|| known.get(next.fetch_add(1, Ordering::Relaxed) as usize).copied());
     let never: Vec<_> = sea::Seen::COMMON.iter().filter(|state| !seen.contains_key(state)).collect();
     assert!(never.is_empty(), "states that no known seed reached: {never:?}; reached: {seen:?}");
+}
+
+/// Goal: the worked cases of the design end right, whatever happens on the way. Method: each as a script under seeds of its
+/// own, with crashes, rebalances, lost queues and lost rows.
+#[test]
+fn worked_cases() {
+    let next = AtomicU64::new(0);
+    let all = cases::CASES.len() as u64 * PER_CASE;
+    let seen = play_all(|| {
+        let n = next.fetch_add(1, Ordering::Relaxed);
+        (n < all).then_some((n, Kind::Case(n as usize % cases::CASES.len())))
+    });
+    assert!(seen.contains_key(&sea::Seen::CallFailed) && seen.contains_key(&sea::Seen::TwoNodesOneRow), "{seen:?}");
 }
 
 /// Goal: a failing seed can be replayed. Method: the same seeds twice, compared by the whole story's digest.
@@ -100,7 +133,7 @@ fn known_seeds() {
 fn a_seed_replays_to_the_letter() {
     quiet();
     for seed in ALWAYS.step_by(3) {
-        let (once, again) = (play(seed), play(seed));
+        let (once, again) = (play(seed, Kind::Whole), play(seed, Kind::Whole));
         let parts = once.story.lines().zip(again.story.lines()).find(|(a, b)| a != b);
         assert!(parts.is_none() && once.digest == again.digest, "seed {seed} plays differently: {parts:?}");
     }
@@ -117,7 +150,7 @@ fn fresh_seeds() {
     let more = || {
         let n = next.fetch_add(1, Ordering::Relaxed);
         let goes_on = count.map_or(begun.elapsed() < Duration::from_secs(seconds), |count| n < count);
-        goes_on.then_some(base + n)
+        goes_on.then_some((base + n, kind_of(base + n)))
     };
     let seen = play_all(more);
     say(&format!("{} fresh seeds clean in {} s; reached {seen:?}", next.load(Ordering::Relaxed), begun.elapsed().as_secs()));
@@ -129,7 +162,15 @@ fn fresh_seeds() {
 fn one_seed() {
     let Some(seed) = number("WIDEROW_SIM_SEED") else { return };
     quiet();
-    let outcome = run::run(seed);
+    let kind = match std::env::var("WIDEROW_SIM_KIND").unwrap_or_default().as_str() {
+        "plain" => Kind::Plain,
+        "whole" => Kind::Whole,
+        case => case
+            .strip_prefix("case(")
+            .and_then(|n| n.trim_end_matches(')').parse().ok())
+            .map_or_else(|| kind_of(seed), Kind::Case),
+    };
+    let outcome = run::run(seed, kind);
     let (wrong, story) = (outcome.wrong.unwrap_or_default(), outcome.story);
     say(&format!("{story}\nseed {seed}: {}", if wrong.is_empty() { "right" } else { &wrong }));
     assert!(wrong.is_empty(), "seed {seed}");

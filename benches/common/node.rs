@@ -34,6 +34,7 @@ impl Source for Prepared {
                 start: NextOffset(0),
                 partitions: PARTITIONS as u32,
                 epochs: Epochs::default(),
+                high_watermark: None,
             });
             intake.assigned("shop", partitions.collect()).await;
             join_all(self.0.into_iter().map(|records| hand_over(records, &intake))).await;

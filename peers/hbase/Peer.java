@@ -23,6 +23,7 @@ import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.hbase.Cell;
 import org.apache.hadoop.hbase.CellUtil;
 import org.apache.hadoop.hbase.HBaseConfiguration;
+import org.apache.hadoop.hbase.ServerName;
 import org.apache.hadoop.hbase.TableName;
 import org.apache.hadoop.hbase.client.Admin;
 import org.apache.hadoop.hbase.client.CompactionState;
@@ -71,8 +72,9 @@ public final class Peer {
                     case "write" -> out.println(peer.write(words));
                     // read: every cell, as `cell ROW FAMILY QUALIFIER TIMESTAMP VALUE`, then `end`
                     case "read" -> peer.read(out);
-                    // flush, compact, split KEY, merge: what an administrator does to the table; ends when it is done
-                    case "flush", "compact", "split", "merge" -> out.println(peer.administer(words));
+                    // flush, compact, split KEY, merge, move KEY PORT (the region of that key to the server on that port): what
+                    // an administrator does to the table; ends when it is done
+                    case "flush", "compact", "split", "merge", "move" -> out.println(peer.administer(words));
                     // put|mutate|get PREFIX ROWS CELLS BATCH IN_FLIGHT: `done ROWS MICROS CPU_MICROS P50_MICROS P99_MICROS`
                     default -> out.println(peer.work(words));
                 }
@@ -119,6 +121,16 @@ public final class Peer {
                     for (RegionInfo region : regions) {
                         if (region.containsRow(key) && !Arrays.equals(region.getStartKey(), key)) {
                             admin.splitRegionAsync(region.getRegionName(), key).get();
+                        }
+                    }
+                }
+                case "move" -> {
+                    int port = Integer.parseInt(words[2]);
+                    for (ServerName server : admin.getRegionServers()) {
+                        for (RegionInfo region : regions) {
+                            if (server.getPort() == port && region.containsRow(bytes(words[1]))) {
+                                admin.move(region.getEncodedNameAsBytes(), server);
+                            }
                         }
                     }
                 }

@@ -147,10 +147,10 @@ mod tests {
     /// Goal: one call in flight, order kept over a pause. Method: play a burst, a refusal, its end.
     #[test]
     fn what_is_put_back_goes_first() {
-        System::new().block_on(put_back());
+        System::new().block_on(async { put_back() });
     }
 
-    async fn put_back() {
+    fn put_back() {
         let belt = Belt::default();
         belt.point_to(Idle.start().recipient());
         let mut hands = Batching::new(belt.clone(), ActorKind::Writer, 0, 0, Millis(0));

@@ -3,6 +3,7 @@
 //! Keeps J7 (retries, and what uses them up), J8 (late is an alarm), K1, K4, K5, M1's count of ambiguity, V2 (version and
 //! document come from the one row that was read). Knows nothing of queues and sinks but their plain data.
 
+use super::taps;
 use crate::domain::fault::{Fault, FaultKind, panic_text};
 use crate::domain::ids::{Millis, Name, RowId};
 use crate::domain::job::{Load, Settled, Verdict};
@@ -61,6 +62,8 @@ struct Held {
     late: Option<Duration>,
     ambiguous: u32,
     delays: Option<(Option<Duration>, Duration)>,
+    /// What the sink was asked, kept only while somebody listens at the tap.
+    shown: Option<Box<taps::ShownDocument>>,
 }
 
 /// What is told of one job besides its verdict.
@@ -82,7 +85,8 @@ enum Wish {
 
 impl Delivery {
     pub fn new(jobs: Vec<Taken>, policy: Policy) -> Self {
-        let held = |job| Held { job, verdict: None, document: None, outcome: None, late: None, ambiguous: 0, delays: None };
+        let held =
+            |job| Held { job, verdict: None, document: None, outcome: None, late: None, ambiguous: 0, delays: None, shown: None };
         Self { jobs: jobs.into_iter().map(held).collect(), policy, waiting_for: None }
     }
 
@@ -125,6 +129,7 @@ impl Delivery {
                     held.verdict = Some(Verdict::Requeue);
                 }
                 Wish::Write(write, hash) => {
+                    held.shown = taps::document(&write, row.as_ref());
                     held.document = Some(hash);
                     plan.jobs.push(index);
                     plan.writes.push(write);
@@ -238,6 +243,10 @@ impl Held {
                 meters.stage(Stage::BinlogToSink, whole);
             }
         }
+        if taps::documents_wanted() {
+            let (outcome, detail) = self.told();
+            taps::delivered(&meters.line(), row, outcome, detail.as_deref(), self.shown.as_deref());
+        }
         match &self.outcome {
             None => {}
             Some(Outcome::Document(outcome)) => meters.documents(*outcome, 1),
@@ -258,6 +267,21 @@ impl Held {
             Some(Verdict::Done) if counts => meters.jobs(JobOutcome::Done, 1),
             Some(Verdict::Bury { reason }) if counts => telemetry::JobBuried { row, attempts, reason }.emit(meters),
             _ => {}
+        }
+    }
+}
+
+impl Held {
+    /// The outcome's label, and what there is to say about it.
+    fn told(&self) -> (&'static str, Option<String>) {
+        match &self.outcome {
+            None => ("given_back", None),
+            Some(Outcome::Document(outcome)) => (outcome.label(), None),
+            Some(Outcome::Superseded { held, .. }) => {
+                (DocumentOutcome::Superseded.label(), held.map(|version| format!("the sink holds {version}")))
+            }
+            Some(Outcome::Rejected { reason, .. }) => (DocumentOutcome::Rejected.label(), Some(reason.clone())),
+            Some(Outcome::Retried(fault)) => (DocumentOutcome::Retried.label(), Some(fault.to_string())),
         }
     }
 }

@@ -6,6 +6,7 @@ pub mod entity;
 pub mod offerer;
 pub mod partition;
 pub mod sink;
+mod taps;
 pub mod writer;
 
 use tokio::sync::oneshot;

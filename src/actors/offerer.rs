@@ -4,6 +4,7 @@
 //! (`batching.rs`). Knows nothing of lines or rows.
 
 use super::batching::Batching;
+use super::taps;
 use crate::domain::fault::{Advice, Fault};
 use crate::domain::ids::{Millis, Name};
 use crate::domain::job::{Offer, Offered};
@@ -73,6 +74,7 @@ impl OffererActor {
                 meters.jobs(outcome, 1);
             }
         }
+        taps::jobs(batch.iter().flat_map(|m| &m.offers), offered);
         self.measure(&batch, (self.setup.clock)());
         Ticket::settle(batch.into_iter().flat_map(|m| m.tickets));
     }

@@ -4,8 +4,10 @@
 //! it ends, and a new generation reads from the frontier. Knows nothing of stores, queues or other partitions.
 
 mod batch;
+mod orders;
 mod picture;
 
+use super::taps;
 use crate::domain::breadcrumb::{Caution, DEATHS_MAX};
 use crate::domain::decode::{self, BadReason, BadRecord, DecodeSettings, Decoded, Ignored, Plans};
 use crate::domain::epoch::Epochs;
@@ -18,7 +20,7 @@ use crate::domain::retrial::Retrial;
 use crate::domain::route::{self, Origin, RouteSettings, RowChange};
 use crate::domain::schema::Schema;
 use crate::domain::steps::{self, Step};
-use crate::messages::control::{Drain, PausePartition, ResumePartition, Stop};
+use crate::messages::control::Drain;
 use crate::messages::entity::RowDirectory;
 use crate::messages::intake::{SourceEnded, TakeRecords};
 use crate::messages::ticket::{TicketHome, TicketsClosed};
@@ -80,6 +82,8 @@ pub struct PartitionLife {
     pub start: NextOffset,
     pub partitions: u32,
     pub epochs: Epochs,
+    /// The end of the log as the source saw it when it assigned the partition.
+    pub high_watermark: Option<i64>,
     pub thread: usize,
     pub restarts: u64,
     /// Kept over generations (O2).
@@ -130,7 +134,7 @@ impl PartitionActor {
             backlog: VecDeque::new(),
             taken: None,
             position: life.start,
-            high_watermark: None,
+            high_watermark: life.high_watermark,
             ended: false,
             paused: None,
             stopped: None,
@@ -225,7 +229,9 @@ impl PartitionActor {
         }
         let routed = std::mem::take(&mut self.routed);
         let decoded = catch_unwind(AssertUnwindSafe(|| self.decode(&record, routed)));
-        match decoded.unwrap_or_else(|panic| Err(BadRecord::new(BadReason::Panicked, panic_text(&*panic)))) {
+        let decoded = decoded.unwrap_or_else(|panic| Err(BadRecord::new(BadReason::Panicked, panic_text(&*panic))));
+        taps::record(&record, &decoded);
+        match decoded {
             Err(bad) => self.bury(record, bad, ctx),
             Ok(mut changes) => {
                 steps::reached(Step::RecordDecoded);
@@ -429,32 +435,6 @@ impl Handler<TicketsClosed> for PartitionActor {
             return self.fail(&message.failed, cause, ctx);
         }
         self.advance(ctx);
-    }
-}
-
-impl Handler<PausePartition> for PartitionActor {
-    type Result = ();
-    fn handle(&mut self, message: PausePartition, _: &mut Self::Context) {
-        self.paused = Some(message.reason);
-        self.since = (self.setup.clock)();
-    }
-}
-
-impl Handler<ResumePartition> for PartitionActor {
-    type Result = ();
-    fn handle(&mut self, _: ResumePartition, ctx: &mut Self::Context) {
-        self.paused = None;
-        self.stopped = None;
-        self.since = (self.setup.clock)();
-        self.advance(ctx);
-    }
-}
-
-impl Handler<Stop> for PartitionActor {
-    type Result = ();
-    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
-        *self.life.last_words.lock().unwrap_or_else(|e| e.into_inner()) = Some((ExitReason::Asked, String::new()));
-        ctx.stop();
     }
 }
 

@@ -4,6 +4,7 @@
 //! (`batching.rs`). Knows nothing of what is inside a write.
 
 use super::batching::Batching;
+use super::taps;
 use crate::domain::fault::Advice;
 use crate::domain::ids::Millis;
 use crate::domain::steps::{self, Step};
@@ -77,6 +78,7 @@ impl WriterActor {
                     self.hands.failed(fault.clone());
                 }
                 Ok(()) => {
+                    taps::row(&write);
                     rows += 1;
                     cells += write.change.parts.iter().map(|p| p.cells.len() as u64).sum::<u64>();
                 }

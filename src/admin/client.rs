@@ -6,6 +6,7 @@
 use super::answers::{Code, Problem};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::time::Duration;
 use ureq::Agent;
@@ -109,6 +110,41 @@ impl Client {
         self.finish(request.call())
     }
 
+    /// `GET` of an answer that goes on: each line that is not empty, as it comes, until it ends or `each` says that it is
+    /// enough.
+    ///
+    /// # Errors
+    /// The node's problem; nobody answers; it went away within a line's time.
+    pub fn lines(&self, path: &str, mut each: impl FnMut(&str) -> bool) -> Result<(), Problem> {
+        let mut request = self.agent.get(format!("{}{path}", self.base));
+        if let Some(token) = &self.token {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        let answer = request.config().timeout_global(None).build().call();
+        if !matches!(&answer, Ok(answer) if answer.status().is_success()) {
+            return self.finish(answer).map(drop);
+        }
+        let mut answer = answer.map_err(|error| self.nobody(&error))?;
+        let mut reader = BufReader::new(answer.body_mut().as_reader());
+        let mut line = String::new();
+        loop {
+            line.clear();
+            // The node caps the answer, each line included.
+            match reader.read_line(&mut line) {
+                Ok(0) => return Ok(()),
+                Ok(_) if line.trim().is_empty() => {}
+                Ok(_) if each(line.trim_end()) => {}
+                Ok(_) => return Ok(()),
+                Err(error) => return Err(self.nobody(&error)),
+            }
+        }
+    }
+
+    fn nobody(&self, error: &dyn std::error::Error) -> Problem {
+        let what = format!("no node answers at {}: {error}", self.base);
+        Problem::new(Code::Unreachable, what).help("is it running? `widerow run` starts one; `--admin URL` names another")
+    }
+
     /// `POST` of a JSON object, read as JSON.
     ///
     /// # Errors
@@ -124,10 +160,7 @@ impl Client {
     }
 
     fn finish(&self, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<String, Problem> {
-        let nobody = |error: ureq::Error| {
-            let what = format!("no node answers at {}: {error}", self.base);
-            Problem::new(Code::Unreachable, what).help("is it running? `widerow run` starts one; `--admin URL` names another")
-        };
+        let nobody = |error: ureq::Error| self.nobody(&error);
         let mut answer = answer.map_err(nobody)?;
         let status = answer.status();
         let text = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string().map_err(nobody)?;

@@ -4,10 +4,14 @@
 
 mod epoch;
 mod generate;
+mod rebuild;
+mod tap;
 mod top;
 
 pub use self::epoch::{Epoch, EpochBump, EpochShow};
 pub use self::generate::{FormatArg, Generate};
+pub use self::rebuild::Rebuild;
+pub use self::tap::Tap;
 pub use self::top::Top;
 use super::exit::Exit;
 use super::values;
@@ -111,7 +115,7 @@ pub enum Verb {
     #[command(subcommand, after_help = JOB_EXAMPLES)]
     Job(Job),
     /// Offer jobs of a line for rows that exist. Resumes where it was left.
-    #[command(after_help = REBUILD_EXAMPLES)]
+    #[command(after_help = rebuild::EXAMPLES)]
     Rebuild(Rebuild),
     /// Remove dead cells and tombstones older than the horizon.
     Purge(Purge),
@@ -126,6 +130,9 @@ pub enum Verb {
     Lanes(Lanes),
     /// What the node does now, again and again: rates, partitions, lanes, actors that want attention.
     Top(Top),
+    /// Events of the node as they happen, at one or more stages of their way; values of persons and secrets are hidden.
+    #[command(after_help = tap::EXAMPLES)]
+    Tap(Tap),
     /// Topics that are no longer the ones remembered (E3): what happened, and going on.
     #[command(subcommand)]
     Epoch(Epoch),
@@ -168,10 +175,6 @@ const DEAD_LETTER_EXAMPLES: &str = "EXAMPLES:
   widerow dead-letter list
   widerow dead-letter show shop.trade.orders/3/1207
   widerow dead-letter replay shop.trade.orders/3/1207";
-
-const REBUILD_EXAMPLES: &str = "EXAMPLES:
-  widerow rebuild order_search --rate 500/s
-  widerow rebuild order_search --from 0000: --to 1000: --dry-run";
 
 const GENERATE_EXAMPLES: &str = "EXAMPLES:
   widerow generate --out shop --events 100000 --format canal --disorder 5% --duplicates 1%";
@@ -383,25 +386,6 @@ impl From<JobStateArg> for crate::ports::queue::JobState {
             JobStateArg::Buried => Self::Buried,
         }
     }
-}
-
-#[derive(Args, Debug)]
-pub struct Rebuild {
-    pub line: String,
-    /// First row key, included.
-    #[arg(long, value_name = "ROWKEY")]
-    pub from: Option<String>,
-    /// Last row key, not included.
-    #[arg(long, value_name = "ROWKEY")]
-    pub to: Option<String>,
-    /// Jobs offered per second at most.
-    #[arg(long, value_parser = values::rate)]
-    pub rate: Option<f64>,
-    /// Count the rows; offer nothing.
-    #[arg(long)]
-    pub dry_run: bool,
-    #[command(flatten)]
-    pub files: MaybeConfigFiles,
 }
 
 #[derive(Args, Debug)]

@@ -27,6 +27,7 @@ mod reference;
 pub mod row;
 pub mod run;
 mod table;
+pub mod tap;
 pub mod top;
 mod values;
 pub mod version;

@@ -122,6 +122,7 @@ fn routes(out: &mut String) {
         };
         let form = match route.answers {
             Answers::Json => "",
+            Answers::JsonLines => " (one object a line, as they come)",
             Answers::Prometheus => " (Prometheus text)",
             Answers::Html => " (HTML)",
             Answers::Css | Answers::Script => " (text)",

@@ -20,6 +20,8 @@ pub struct Assigned {
     pub partitions: u32,
     /// Which epoch a record has, by its offset (E4).
     pub epochs: Epochs,
+    /// The end of the log as seen at the assignment, where the source knows it: lag counts from it until records come.
+    pub high_watermark: Option<i64>,
 }
 
 /// The engine's side of a source: what the source calls.

@@ -303,7 +303,8 @@ fn admin(at: At<'_>, secrets: &Secrets, findings: &mut Findings) -> Admin {
         }
         _ => {}
     }
-    Admin { listen: listen.text().to_owned(), token }
+    let mask = at.get("mask").items().iter().filter_map(|item| item.text()).map(str::to_owned).collect();
+    Admin { listen: listen.text().to_owned(), token, mask }
 }
 
 fn is_loopback(host: &str) -> bool {

@@ -189,6 +189,8 @@ pub struct Admin {
     /// `host:port`; port 0 is any free one.
     pub listen: String,
     pub token: Option<Secret>,
+    /// `tap` hides values of columns whose names hold one of these, in whatever case.
+    pub mask: Vec<String>,
 }
 
 /// A text that is never printed.

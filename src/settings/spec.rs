@@ -364,6 +364,7 @@ pub const KEYS: &[Key] = &[
     key("admin", MAP),
     key("admin.listen", Kind::Text),
     key("admin.token", Kind::Secret),
+    key("admin.mask", Kind::List(&[])),
 ];
 
 /// A key with its place in the tree of keys.

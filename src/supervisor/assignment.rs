@@ -89,6 +89,7 @@ impl PartitionSlot {
             start,
             partitions: self.assigned.partitions,
             epochs: self.assigned.epochs.clone(),
+            high_watermark: self.assigned.high_watermark,
             thread: self.care.thread,
             restarts: self.care.restarts(),
             retrial: Arc::clone(&self.retrial),

@@ -10,9 +10,9 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
-use widerow::domain::change::{Image, Value};
+use widerow::domain::change::Value;
 use widerow::domain::ids::{Name, RowId, RowVersion, Stamp};
-use widerow::domain::row::{Part, WideRow};
+use widerow::domain::row::{Keys, Part, WideRow};
 use widerow::domain::schema::VersionKind;
 use widerow::ports::rows::version_of;
 use widerow::settings::Wal;
@@ -101,7 +101,7 @@ fn foreign_clients_meet_plain_values() {
     holds(&place, async |place| {
         let store = place.rows();
         let id = row("order", "4711:门店");
-        let mut keys = Image::default();
+        let mut keys = Keys::default();
         keys.set(Name::of("order_no"), Value::Text("门店"));
         let mut whole = change("item", "2", (1 << 44) + 7, &[("qty", Some("8.80")), ("note", None), ("text", Some(""))]);
         whole.keys = keys;

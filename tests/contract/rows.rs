@@ -3,10 +3,10 @@
 use crate::place::run;
 use crate::row_place::{RowPlace, on_every_row_store};
 use proptest::prelude::*;
-use widerow::domain::change::{Image, Value};
+use widerow::domain::change::Value;
 use widerow::domain::fault::FaultKind;
 use widerow::domain::ids::{Millis, Name, RowId, RowKey, Stamp};
-use widerow::domain::row::{Cell, PartId, Purged, Tombstone, WideRow};
+use widerow::domain::row::{Cell, Keys, PartId, Purged, Tombstone, WideRow};
 use widerow::domain::schema::VersionKind;
 use widerow::ports::rows::{Checked, CheckedWrite, Horizon, RowStore, RowWrite, version_of};
 
@@ -68,7 +68,7 @@ async fn what_is_written_is_read(place: &RowPlace) {
     let store = place.rows();
     let id = row("order", "4711:门店");
     assert_eq!(read(&*store, &id).await, None);
-    let mut keys = Image::default();
+    let mut keys = Keys::default();
     keys.set(Name::of("order_no"), Value::Text("门店"));
     keys.set(Name::of("empty"), Value::Null);
     let mut whole = change("payment", "", 7, &[("paid", Some("8.80")), ("note", None), ("text", Some(""))]);

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 pub enum Part {
     First,
     Second,
+    /// Not there unless a fault brings it.
+    Third,
     Kafka,
     Hbase,
     Redis,
@@ -28,6 +30,10 @@ pub enum Harm {
     Outlast,
     /// Its connections are ended; it lives on.
     Cut,
+    /// A node more, which leaves in order at the end.
+    Join,
+    /// Told to end, and started again, in order.
+    Restart,
 }
 
 #[derive(Debug)]
@@ -44,8 +50,8 @@ const fn fault(name: &'static str, lasts: u64, harms: &'static [(Part, Harm)]) -
     Fault { name, harms, load: 3, lasts: Duration::from_secs(lasts) }
 }
 
-use Harm::{Cut, Freeze, Kill, Outlast};
-use Part::{Debezium, First, Hbase, Kafka, Redis, Search, Second};
+use Harm::{Cut, Freeze, Join, Kill, Outlast, Restart};
+use Part::{Debezium, First, Hbase, Kafka, Redis, Search, Second, Third};
 
 pub const FAULTS: &[Fault] = &[
     fault("node-killed", 2, &[(First, Kill)]),
@@ -71,6 +77,10 @@ pub const FAULTS: &[Fault] = &[
     fault("hbase-and-redis", 3, &[(Hbase, Kill), (Redis, Kill)]),
     fault("frozen-node-and-redis", 8, &[(First, Freeze), (Redis, Kill)]),
     fault("debezium-and-kafka", 3, &[(Debezium, Kill), (Kafka, Kill)]),
+    fault("third-joins", 8, &[(Third, Join)]),
+    fault("third-joins-one-killed", 8, &[(Third, Join), (First, Kill)]),
+    fault("third-joins-one-frozen", 12, &[(Third, Join), (Second, Freeze)]),
+    fault("rolling-restart", 4, &[(Third, Join), (First, Restart), (Second, Restart), (Third, Restart)]),
     // J9 and O4: what cannot be delivered waits outside of memory.
     Fault { name: "dead-sink", harms: &[(Search, Kill)], load: 40, lasts: Duration::from_secs(20) },
 ];
@@ -102,7 +112,7 @@ impl Site {
         let recovered = mended.elapsed();
         self.converge();
         let equal = mended.elapsed();
-        let vitals: Vec<_> = self.nodes.iter().map(|node| vitals::of(node.pid())).collect();
+        let vitals: Vec<_> = self.nodes.iter().filter(|node| node.pid() > 0).map(|node| vitals::of(node.pid())).collect();
         say(&format!(
             "{:<22} for {:>5.1} s, recovered after {:>5.1} s, all equal after {:>5.1} s; {} MB, {} files",
             fault.name,
@@ -126,8 +136,17 @@ impl Site {
 
     fn strike(&mut self, part: Part, harm: Harm) {
         match (part, harm) {
-            (First | Second, Kill | Cut) => self.nodes[place(part)].kill(),
-            (First | Second, Freeze | Outlast) => self.nodes[place(part)].signal("STOP"),
+            (_, Join) => self.nodes[place(part)].start(),
+            (_, Restart) => {
+                let node = &mut self.nodes[place(part)];
+                assert_eq!(node.stop(), Some(0), "{} did not end well:\n{}", node.name, node.last_words());
+                node.start();
+                self.trade(BATCH);
+                self.watch_versions();
+                self.await_members();
+            }
+            (First | Second | Third, Kill | Cut) => self.nodes[place(part)].kill(),
+            (First | Second | Third, Freeze | Outlast) => self.nodes[place(part)].signal("STOP"),
             (Debezium, Cut) => self.cut_reader(),
             (_, Cut) => self.cut_redis(),
             (_, Kill) => self.server(part).kill(),
@@ -137,8 +156,13 @@ impl Site {
 
     fn mend(&mut self, part: Part, harm: Harm) {
         match (part, harm) {
-            (First | Second, Kill) => self.nodes[place(part)].start(),
-            (First | Second, Freeze | Outlast) => self.nodes[place(part)].signal("CONT"),
+            (_, Join) => {
+                let node = &mut self.nodes[place(part)];
+                assert_eq!(node.stop(), Some(0), "{} did not end well:\n{}", node.name, node.last_words());
+            }
+            (_, Restart) => {}
+            (First | Second | Third, Kill) => self.nodes[place(part)].start(),
+            (First | Second | Third, Freeze | Outlast) => self.nodes[place(part)].signal("CONT"),
             // Debezium 3.5 does not come back from an ended connection to MariaDB, and says that it runs.
             (Debezium, Cut) => {
                 self.debezium.kill();
@@ -167,5 +191,9 @@ impl Site {
 }
 
 const fn place(part: Part) -> usize {
-    matches!(part, Second) as usize
+    match part {
+        Second => 1,
+        Third => 2,
+        _ => 0,
+    }
 }

@@ -99,7 +99,7 @@ impl Site {
         ];
         let variables: Vec<_> = variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let node = |name: &str| Node::new(name, folder.path().join(name), configs.clone(), variables.clone());
-        let nodes = vec![node("first"), node("second")];
+        let nodes = vec![node("first"), node("second"), node("third")];
         let trader = Trader::new(seed);
         say(&format!("servers are up after {:.0} s", began.elapsed().as_secs_f64()));
         let (marks, versions) = (0, BTreeMap::new());
@@ -169,11 +169,24 @@ impl Site {
         }
     }
 
+    /// Waits until every node that was started has partitions.
+    pub fn await_members(&mut self) {
+        let began = Instant::now();
+        let reads = |node: &Node| {
+            let partitions = node.ask("/api/v1/partitions");
+            partitions.is_some_and(|told| told["partitions"].as_array().is_some_and(|list| !list.is_empty()))
+        };
+        while !self.nodes.iter().filter(|node| node.pid() > 0).all(reads) {
+            self.give_up_after(began, PATIENCE, "a node has no partitions");
+            pause(LOOK);
+        }
+    }
+
     /// What still moves; nothing when the chain is quiet.
     fn unrest(&self) -> Option<String> {
         let mut text = String::new();
         let mut committed = BTreeMap::new();
-        for node in &self.nodes {
+        for node in self.nodes.iter().filter(|node| node.pid() > 0) {
             let Some(partitions) = node.ask("/api/v1/partitions") else {
                 return Some(format!("{} does not answer", node.name));
             };
@@ -311,7 +324,7 @@ impl Site {
 
     fn give_up_after(&mut self, began: Instant, patience: Duration, what: &str) {
         for place in 0..self.nodes.len() {
-            if !self.nodes[place].runs() {
+            if self.nodes[place].pid() > 0 && !self.nodes[place].runs() {
                 self.fail(&format!("{} has ended by itself", self.nodes[place].name));
             }
         }

@@ -1,12 +1,12 @@
 //! Bytes that are no frames, in both directions.
 //!
-//! This binary's allocator remembers the largest piece ever asked for: a length that is believed would show there.
+//! This binary's allocator (`memory`) remembers the largest piece ever asked for: a length that is believed would show there.
 
 use crate::bench::{TABLE, bump, client, cluster, get, put, rows, settings, table, value};
 use crate::fake_hbase::{Chance, Fault, When};
+use crate::memory;
 use crate::wire::{Block, Wire, action, region_action};
 use proptest::prelude::*;
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use widerow::io::hbase::client::Client;
@@ -14,30 +14,8 @@ use widerow::io::hbase::frame::{Service, encode, request_header};
 use widerow::io::hbase::pb;
 use widerow::io::hbase::types::Scan;
 
-#[global_allocator]
-static ALLOCATOR: Largest = Largest;
-
 /// No test of this binary needs a piece of this size, in bytes.
 const PIECE_MAX: usize = 8 << 20;
-static LARGEST: AtomicUsize = AtomicUsize::new(0);
-
-struct Largest;
-
-// Every call goes to the system's allocator unchanged, so its promises are ours.
-#[allow(unsafe_code)]
-unsafe impl GlobalAlloc for Largest {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LARGEST.fetch_max(layout.size(), Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(at, layout) }
-    }
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        LARGEST.fetch_max(size, Ordering::Relaxed);
-        unsafe { System.realloc(at, layout, size) }
-    }
-}
 
 /// Panics anywhere in the process, tasks that nobody joins among them.
 fn panics() -> &'static AtomicUsize {
@@ -91,7 +69,7 @@ async fn twisted_replies_do_no_harm() {
         assert!(fake.faults_met().len() > 20, "{} twists", fake.faults_met().len());
     }
     assert_eq!(panics.load(Ordering::SeqCst), 0);
-    assert!(LARGEST.load(Ordering::Relaxed) < PIECE_MAX, "{} bytes at once", LARGEST.load(Ordering::Relaxed));
+    assert!(memory::largest() < PIECE_MAX, "{} bytes at once", memory::largest());
 }
 
 /// A server that says these bytes to whoever connects, whatever is asked.
@@ -136,7 +114,7 @@ proptest! {
         });
         prop_assert!(!error.text.is_empty());
         prop_assert_eq!(panics.load(Ordering::SeqCst), 0);
-        prop_assert!(LARGEST.load(Ordering::Relaxed) < PIECE_MAX);
+        prop_assert!(memory::largest() < PIECE_MAX);
     }
 }
 

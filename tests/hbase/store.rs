@@ -27,7 +27,7 @@ fn fresh(name: &str) -> String {
     format!("{name}_{}", NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
-fn settings(servers: Vec<String>, table: &str) -> HbaseSettings {
+pub fn settings(servers: Vec<String>, table: &str) -> HbaseSettings {
     HbaseSettings {
         servers,
         table: table.to_owned(),
@@ -45,7 +45,7 @@ fn settings(servers: Vec<String>, table: &str) -> HbaseSettings {
 }
 
 /// `order` by weight, `sku` by counter.
-fn schema() -> Arc<Schema> {
+pub fn schema() -> Arc<Schema> {
     let kind = |name: &str, version| RowKind {
         name: Name::of(name),
         key: Template::parse("{last4(id)}:{id}").unwrap(),
@@ -57,16 +57,16 @@ fn schema() -> Arc<Schema> {
     Arc::new(Schema::new(vec![], vec![kind("order", VersionKind::Weight), kind("sku", VersionKind::Counter)], vec![]))
 }
 
-fn row(key: &str) -> RowId {
+pub fn row(key: &str) -> RowId {
     RowId { kind: Name::of("order"), key: RowKey::new(key) }
 }
 
-fn part(table: &str, child: &str) -> PartId {
+pub fn part(table: &str, child: &str) -> PartId {
     PartId { table: Name::of(table), child: child.into() }
 }
 
 /// One table row's columns at one stamp, as an entity has them written.
-fn change(table: &str, child: &str, stamp: i64, cells: &[(&str, &str)]) -> WideRow {
+pub fn change(table: &str, child: &str, stamp: i64, cells: &[(&str, &str)]) -> WideRow {
     let mut row = WideRow::default();
     row.keys.set(Name::of("id"), Value::Text("7"));
     let part = row.part_mut(&part(table, child));
@@ -86,11 +86,11 @@ async fn write(store: &HbaseRowStore, key: &str, change: WideRow) {
     store.write(vec![RowWrite { row: row(key), change: change.into() }]).await.remove(0).unwrap();
 }
 
-async fn read(store: &HbaseRowStore, key: &str) -> Option<WideRow> {
+pub async fn read(store: &HbaseRowStore, key: &str) -> Option<WideRow> {
     store.read(vec![row(key)]).await.unwrap().remove(0)
 }
 
-fn open(settings: &HbaseSettings) -> HbaseRowStore {
+pub fn open(settings: &HbaseSettings) -> HbaseRowStore {
     HbaseRowStore::open(settings, schema()).unwrap()
 }
 

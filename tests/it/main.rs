@@ -43,5 +43,7 @@ mod recordings;
 mod shop;
 /// Failing actors, stores, queues and sinks.
 mod supervision;
+/// Events of a running node, shown as they happen.
+mod tap;
 /// What the other modules stand on.
 mod world;

@@ -93,3 +93,40 @@ fn a_failure_while_leaving_starts_nothing() {
         engine.drain().await;
     });
 }
+
+/// Goal: F-3, a group that deals without end costs nothing and loses nothing. Method: the partition comes and goes a thousand
+/// times with a record each; every stay is drained, committed and forgotten, and the picture does not grow.
+#[test]
+fn a_thousand_stays() {
+    const STAYS: i64 = 1_000;
+    let world = world();
+    world::run(async {
+        let (engine, feed) = world.start_fed();
+        let mut early = 0;
+        for stay in 0..STAYS {
+            feed.begin_at(stay).await;
+            feed.deliver(&order(stay % 7, stay)).await;
+            if stay % 250 == 249 {
+                let here = until("it is here", async || view(&engine).await).await;
+                assert_eq!(here.generation, (stay + 1).to_string(), "every stay has a generation of its own");
+            }
+            feed.revoke().await;
+            assert_eq!(feed.committed().last(), Some(&(stay + 1)), "stay {stay} is committed before it ends");
+            if stay == 99 {
+                early = remembered(&engine).await;
+            }
+        }
+        assert!(feed.committed().is_sorted(), "no position fell");
+        assert!(view(&engine).await.is_none(), "no partition is left behind");
+        let late = remembered(&engine).await;
+        assert!(late < early + early / 4, "the picture grew from {early} to {late} bytes in {STAYS} stays");
+        engine.drain().await;
+        let statuses = world.documents().await.into_values().map(|document| document["status"].as_i64().unwrap());
+        assert!(statuses.into_iter().all(|status| status >= STAYS - 7), "the last stay of every order has won");
+    });
+}
+
+/// How much the engine tells of itself, in bytes.
+async fn remembered(engine: &Engine) -> usize {
+    format!("{:?}", look(engine).await).len()
+}

@@ -288,7 +288,8 @@ impl Member {
         let partitions = self.group.places.lock().unwrap().keys().filter(|p| p.topic == partition.topic).count() as u32;
         let reading = Reading { assignment, position: start, ..Reading::default() };
         self.readings.lock().unwrap().insert(partition, reading);
-        let assigned = Assigned { partition, start: NextOffset(start), partitions, epochs: Epochs::default() };
+        let epochs = Epochs::default();
+        let assigned = Assigned { partition, start: NextOffset(start), partitions, epochs, high_watermark: None };
         self.intake.assigned("shop", vec![assigned]).await;
         actix_rt::spawn(Arc::clone(self).read(partition, assignment));
     }

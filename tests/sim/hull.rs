@@ -91,7 +91,7 @@ impl Hull {
     fn fate(&self, what: &str) -> Fate {
         let (sea, rates) = (&self.sea, &self.sea.rates);
         if sea.is_calm() {
-            return Fate::Fine;
+            return if sea.chance(rates.for_ever) { Fate::Fail } else { Fate::Fine };
         }
         match sea.below(1000) {
             n if n < rates.crash => {
@@ -244,6 +244,9 @@ impl RowStore for HullRows {
     fn make_durable(&self) -> Answer<'_, Result<(), Fault>> {
         Box::pin(async move { self.0.call("make_durable", || self.0.sea.rows.make_durable()).await })
     }
+    fn losses(&self) -> u64 {
+        self.0.sea.rows.losses()
+    }
     fn approximate_rows(&self, kind: Name) -> Option<u64> {
         self.0.sea.rows.approximate_rows(kind)
     }
@@ -300,7 +303,13 @@ impl Sink for HullSink {
         Box::pin(async move {
             let count = batch.len();
             let writes = batch.clone();
-            let written = hull.call("sink", || async { Ok(hull.sea.documents.write(batch).await) }).await;
+            let written = hull.call("sink", || async {
+                if hull.sea.is_sink_away() {
+                    return Err(Fault::new(FaultKind::Unreachable, "sink", "scripted: it is away"));
+                }
+                Ok(hull.sea.documents.write(batch).await)
+            });
+            let written = written.await;
             for write in &writes {
                 hull.watch_document(write).await;
             }
@@ -334,7 +343,7 @@ impl Hull {
             }
         };
         let held = *self.sea.contents.lock().unwrap().entry((id.clone(), version)).or_insert(content);
-        if held != content {
+        if held != content && !self.sea.is_replayed() {
             self.sea.wrong(format!("I3: document {id} has two contents under version {version}"));
         }
         let now = self.sea.documents.get(id.clone()).await.ok().flatten().map_or(0, |held| held.version.0);

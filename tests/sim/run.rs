@@ -1,5 +1,6 @@
 //! One run from one seed: nodes come and go over a log that grows, faults stop, everything must come right.
 
+use super::cases;
 use super::group::{Group, SimSource};
 use super::hull::{Hull, HullLedger, HullQueue, HullRows, HullSink};
 use super::sea::{Rates, Sea, Seen, begin_time, clock, jump};
@@ -20,7 +21,7 @@ use widerow::supervisor::{Engine, Parts, SourcePart, Threads};
 /// Silence after which the group gives a member's partitions away.
 const SESSION: Duration = Duration::from_secs(6);
 /// I10: how long nodes may take to come to rest once faults have stopped.
-const REST_PATIENCE: Duration = Duration::from_secs(1800);
+const REST_PATIENCE: Duration = Duration::from_secs(2 * 3_600);
 /// At rest for so long means at rest: a lost queue is noticed within seconds, and a call may stall for twenty.
 const REST: Duration = Duration::from_secs(60);
 
@@ -46,10 +47,50 @@ struct Plan {
     skip_equal: bool,
     /// So often the queue is lost.
     queue_losses: u64,
+    extras: Extras,
+}
+
+/// What is drawn apart from the rest of the plan, so that a seed of the corpus goes on meaning what it meant.
+#[derive(Default)]
+struct Extras {
+    /// The row store loses what was not made durable, so often (W3).
+    row_losses: Option<u64>,
+    /// The sink is away for this long, once.
+    sink_away: Option<Duration>,
+    /// Liveness: one node stays frozen for good.
+    left_frozen: bool,
+}
+
+impl Extras {
+    fn draw(seed: u64) -> Self {
+        let mut dice = Dice::silent(seed ^ 0x77_6964_6572_6f77);
+        let mut one_of = |list: &[u64]| list[dice.below(list.len() as u64) as usize];
+        Self {
+            row_losses: [None, Some(0), Some(1), Some(3)][one_of(&[0, 0, 0, 1, 2, 3]) as usize],
+            sink_away: (one_of(&[0, 0, 0, 1]) == 1).then_some(Duration::from_secs(3_600)),
+            left_frozen: one_of(&[0, 0, 1]) == 1,
+        }
+    }
+
+    /// Calls in a thousand that fail for ever.
+    fn for_ever(seed: u64) -> u64 {
+        [0, 0, 20][Dice::silent(seed ^ 0x66_6f72_6576_6572).below(3) as usize]
+    }
+}
+
+/// What is asked of a run besides its seed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Everything the seed says.
+    Whole,
+    /// As seeds were played before rows could be lost; for the corpus of that time.
+    Plain,
+    /// One of the worked cases of the design, by its place in `cases::CASES`.
+    Case(usize),
 }
 
 impl Plan {
-    fn draw(dice: &mut Dice) -> Self {
+    fn draw(dice: &mut Dice, seed: u64, kind: Kind) -> Self {
         let mut one_of = |list: &[u64]| list[dice.below(list.len() as u64) as usize];
         let rates = Rates {
             fail: one_of(&[0, 5, 50]),
@@ -57,6 +98,7 @@ impl Plan {
             crash: one_of(&[0, 0, 1, 4]),
             stall: one_of(&[0, 0, 3]),
             panic: one_of(&[0, 0, 2]),
+            for_ever: if kind == Kind::Plain { 0 } else { Extras::for_ever(seed) },
         };
         Self {
             nodes: one_of(&[1, 2, 2, 3]) as usize,
@@ -68,6 +110,7 @@ impl Plan {
             in_flight: one_of(&[1, 4, 4096]) as usize,
             skip_equal: one_of(&[0, 1]) == 1,
             queue_losses: one_of(&[0, 0, 1, 2]),
+            extras: if kind == Kind::Plain { Extras::default() } else { Extras::draw(seed) },
         }
     }
 }
@@ -86,6 +129,8 @@ struct Harness {
     next: usize,
     threads: usize,
     died: mpsc::Sender<usize>,
+    /// Frozen for good; nobody asks it any more.
+    left: Option<Node>,
 }
 
 impl Harness {
@@ -122,7 +167,7 @@ impl Harness {
     }
 
     /// One thing goes wrong, or is done by a person.
-    fn mischief(&mut self, queue_losses: &mut u64) {
+    async fn mischief(&mut self, queue_losses: &mut u64, extras: &mut Extras) {
         let Some(node) = self.any() else { return };
         match self.sea.below(12) {
             0 => self.nodes[&node].hull.crash("by kill"),
@@ -163,8 +208,36 @@ impl Harness {
                 });
                 self.start();
             }
+            7 | 8 => {
+                if let Some(losses @ 1..) = &mut extras.row_losses {
+                    *losses -= 1;
+                    self.sea.lose_rows().await;
+                }
+            }
+            9 => {
+                if let Some(span) = extras.sink_away.take() {
+                    self.sea.close_sink(span);
+                }
+            }
             _ => {}
         }
+    }
+
+    /// Faults stop, as far as they ever do.
+    fn calm(&mut self, left_frozen: bool) {
+        self.sea.tell(format_args!("calm"));
+        if self.sea.rates.for_ever > 0 {
+            self.sea.saw(Seen::NeverCalm);
+        }
+        self.sea.calm.store(true, Ordering::Relaxed);
+        let left = self.nodes.keys().copied().next().filter(|_| left_frozen && self.nodes.len() > 1);
+        for (id, node) in &mut self.nodes {
+            node.hull.freeze(Some(*id) == left);
+        }
+        let Some(left) = left else { return self.group.deal_after(Duration::ZERO, Vec::new()) };
+        self.sea.saw(Seen::LeftFrozen);
+        self.left = self.nodes.remove(&left);
+        self.group.expel_after(SESSION, left);
     }
 }
 
@@ -182,28 +255,39 @@ fn meet_names() {
 }
 
 /// Runs a seed on a system of its own, on this thread.
-pub fn run(seed: u64) -> Outcome {
+pub fn run(seed: u64, kind: Kind) -> Outcome {
     meet_names();
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     actix_rt::System::with_tokio_rt(runtime).block_on(async move {
         begin_time();
         let mut dice = Dice::silent(seed);
-        let plan = Plan::draw(&mut dice);
-        simulate(plan, dice).await
+        let plan = Plan::draw(&mut dice, seed, kind);
+        simulate(plan, dice, kind).await
     })
 }
 
-async fn simulate(plan: Plan, mut dice: Dice) -> Outcome {
+/// What is traded: at random, or as the case says, several times over, each time with orders of its own.
+fn traded(plan: &Plan, dice: &mut Dice, kind: Kind) -> Shop {
     let mut shop = Shop::new(plan.partitions);
-    for _ in 0..plan.events {
-        shop.trade(&mut dice, plan.orders);
+    let Kind::Case(case) = kind else {
+        (0..plan.events).for_each(|_| shop.trade(dice, plan.orders));
+        return shop;
+    };
+    for copy in 0..1 + dice.below(4) as i64 {
+        (cases::CASES[case].play)(&mut shop, copy * cases::IDS);
     }
+    cases::shuffle(&mut shop.lines, dice);
+    shop
+}
+
+async fn simulate(plan: Plan, mut dice: Dice, kind: Kind) -> Outcome {
+    let shop = traded(&plan, &mut dice, kind);
     let nowhere = std::path::Path::new("/nowhere");
     let mut settings = load(SHOP, nowhere);
     settings.sources[0].in_flight = plan.in_flight;
     settings.node.entities_max = 1 + dice.below(6) as usize;
     settings.lines[0].line.skip_equal = plan.skip_equal;
-    let sea = Sea::new(settings, plan.rates.clone(), dice);
+    let sea = Sea::new(settings, plan.rates.clone(), dice, plan.extras.row_losses.is_some());
     let records: Vec<Record> = shop.lines.iter().map(|line| record(line)).collect();
     let group = Group::new(Arc::clone(&sea), records.iter().map(|r| r.partition).collect::<BTreeSet<_>>());
     let (died, mut deaths) = mpsc::channel(1_000);
@@ -214,9 +298,10 @@ async fn simulate(plan: Plan, mut dice: Dice) -> Outcome {
         next: 0,
         threads: plan.threads,
         died,
+        left: None,
     };
     (0..plan.nodes).for_each(|_| harness.start());
-    let mut queue_losses = plan.queue_losses;
+    let (mut queue_losses, mut extras) = (plan.queue_losses, plan.extras);
     for record in records {
         group.append(record);
         tokio::time::sleep(Duration::from_millis(sea.below(120))).await;
@@ -224,7 +309,7 @@ async fn simulate(plan: Plan, mut dice: Dice) -> Outcome {
             harness.bury(node);
         }
         if sea.chance(60) {
-            harness.mischief(&mut queue_losses);
+            harness.mischief(&mut queue_losses, &mut extras).await;
         }
         if harness.nodes.len() < plan.nodes && sea.chance(150) {
             harness.start();
@@ -233,12 +318,9 @@ async fn simulate(plan: Plan, mut dice: Dice) -> Outcome {
     // What was due goes wrong late, while the rest is on its way.
     for _ in 0..4 {
         tokio::time::sleep(Duration::from_millis(sea.below(8_000))).await;
-        harness.mischief(&mut queue_losses);
+        harness.mischief(&mut queue_losses, &mut extras).await;
     }
-    sea.tell(format_args!("calm"));
-    sea.calm.store(true, Ordering::Relaxed);
-    harness.nodes.values().for_each(|node| node.hull.freeze(false));
-    group.deal_after(Duration::ZERO, Vec::new());
+    harness.calm(extras.left_frozen);
     let rested = rest(&mut harness, &mut deaths).await;
     if !rested {
         let mut pictures = String::new();

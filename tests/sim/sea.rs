@@ -12,10 +12,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 use widerow::domain::ids::{Millis, Name};
 use widerow::io::memory::{MemoryDocuments, MemoryLedger, MemoryQueue, MemoryRowStore};
+use widerow::ports::rows::RowStore;
 use widerow::settings::Settings;
 
 /// Lines of a run's story kept for a failure.
 const STORY_LINES_MAX: usize = 400;
+/// More rows than any run has.
+const ROWS_MAX: usize = 1_000_000;
 
 thread_local! {
     static BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
@@ -48,6 +51,8 @@ pub struct Rates {
     pub crash: u64,
     pub stall: u64,
     pub panic: u64,
+    /// Calls that fail for ever, also once everything else is calm.
+    pub for_ever: u64,
 }
 
 /// Interesting states a run can reach: a fault test that never reached one proves nothing about it.
@@ -72,11 +77,22 @@ pub enum Seen {
     Superseded,
     DocumentDeleted,
     TwoNodesOneRow,
+    /// W3: acknowledged writes that were not yet durable went, some or all of them.
+    RowsLost,
+    /// W3: such writes really were there.
+    RowsLostInDeed,
+    RowsLostTwice,
+    /// K: the sink was away for an hour.
+    SinkAway,
+    /// Liveness with a node that never comes back.
+    LeftFrozen,
+    /// Liveness while calls go on failing now and then.
+    NeverCalm,
 }
 
 impl Seen {
     /// States that a few dozen seeds always reach; a superseded write takes a frozen node with a write in its hands, which is rare.
-    pub const COMMON: [Self; 18] = [
+    pub const COMMON: [Self; 24] = [
         Self::CrashBeforeEffect,
         Self::CrashAfterEffect,
         Self::CrashAmidBatch,
@@ -95,6 +111,12 @@ impl Seen {
         Self::RolledOver,
         Self::DocumentDeleted,
         Self::TwoNodesOneRow,
+        Self::RowsLost,
+        Self::RowsLostInDeed,
+        Self::RowsLostTwice,
+        Self::SinkAway,
+        Self::LeftFrozen,
+        Self::NeverCalm,
     ];
 }
 
@@ -113,6 +135,10 @@ pub struct Sea {
     /// Versions last seen by document (I4), and what each version held (I3).
     pub document_versions: Mutex<HashMap<String, i64>>,
     pub contents: Mutex<HashMap<(String, i64), u64>>,
+    /// Rows were lost: what is replayed may pass through other states under the versions seen before.
+    replayed: AtomicBool,
+    /// The sink answers nobody until then.
+    sink_back: Mutex<Option<Instant>>,
     dice: Mutex<Dice>,
     counts: Mutex<BTreeMap<Seen, u64>>,
     story: Mutex<Vec<String>>,
@@ -122,8 +148,10 @@ pub struct Sea {
 }
 
 impl Sea {
-    pub fn new(settings: Settings, rates: Rates, dice: Dice) -> Arc<Self> {
-        let rows = MemoryRowStore::new(Arc::clone(&settings.schema));
+    /// `unlogged`: the row store loses what was not made durable, when it is told to (W1 `async`, `skip`).
+    pub fn new(settings: Settings, rates: Rates, dice: Dice, unlogged: bool) -> Arc<Self> {
+        let schema = Arc::clone(&settings.schema);
+        let rows = if unlogged { MemoryRowStore::unlogged(schema) } else { MemoryRowStore::new(schema) };
         let queue = MemoryQueue::new(&settings.queue, Arc::new(clock));
         Arc::new(Self {
             settings,
@@ -136,6 +164,8 @@ impl Sea {
             row_versions: Mutex::default(),
             document_versions: Mutex::default(),
             contents: Mutex::default(),
+            replayed: AtomicBool::new(false),
+            sink_back: Mutex::default(),
             dice: Mutex::new(dice),
             counts: Mutex::default(),
             story: Mutex::default(),
@@ -202,6 +232,42 @@ impl Sea {
         self.saw(if self.jobs_life.fetch_add(1, Ordering::Relaxed) == 0 { Seen::QueueLost } else { Seen::QueueLostTwice });
         self.tell(format_args!("queue lost"));
         self.queue.lose_everything();
+    }
+
+    /// W3: a server of the row store ends, and what it had not flushed with it.
+    pub async fn lose_rows(&self) {
+        let sixteenths = [u16::MAX, 0x00ff, 0xf0f0][self.below(3) as usize];
+        self.saw(if self.rows.losses() == 0 { Seen::RowsLost } else { Seen::RowsLostTwice });
+        self.replayed.store(true, Ordering::Relaxed);
+        let before = self.rows.scan(self.kind(), None, None, ROWS_MAX).await.unwrap_or_default();
+        self.rows.lose_of(sixteenths);
+        let after = self.rows.scan(self.kind(), None, None, ROWS_MAX).await.unwrap_or_default();
+        let gone = before.rows.iter().filter(|row| !after.rows.contains(row)).count();
+        self.tell(format_args!("row store loses {gone} rows' writes of {sixteenths:04x}"));
+        if gone > 0 {
+            self.saw(Seen::RowsLostInDeed);
+        }
+        // I2 begins anew where the store itself went back.
+        self.row_versions.lock().unwrap().clear();
+    }
+
+    /// Whether a version may have been met with another content: not before rows were lost and replayed.
+    pub fn is_replayed(&self) -> bool {
+        self.replayed.load(Ordering::Relaxed)
+    }
+
+    pub fn close_sink(&self, span: Duration) {
+        self.saw(Seen::SinkAway);
+        self.tell(format_args!("sink goes away for {} s", span.as_secs()));
+        *self.sink_back.lock().unwrap() = Some(Instant::now() + span);
+    }
+
+    pub fn is_sink_away(&self) -> bool {
+        self.sink_back.lock().unwrap().is_some_and(|back| Instant::now() < back)
+    }
+
+    fn kind(&self) -> Name {
+        self.settings.lines[0].line.kind
     }
 
     pub fn line(&self) -> Name {

@@ -10,7 +10,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::io::Write;
 use std::process::Child;
 use std::time::Duration;
@@ -18,6 +18,16 @@ use std::time::Duration;
 const ORDERS: &str = "shop.trade.orders";
 const ITEMS: &str = "shop.trade.order_item";
 const ASK: Duration = Duration::from_secs(20);
+const ORDERS_MAX: i64 = 60;
+/// What nodes find in their environment.
+const PASSWORDS: [(&str, &str); 2] = [("SESAME", "open-sesame"), ("BARLEY", "open-barley")];
+
+fn config(brokers: &str, access: &str) -> String {
+    let source = format!(
+        "kafka: {{ brokers: [\"{brokers}\"], group: town, topics: [{ORDERS}, {ITEMS}], session_timeout: 6s, commit_every: 200ms{access} }}"
+    );
+    SHOP.replace("jsonl: { path: \"${OUT}/records.jsonl\" }", &source)
+}
 
 /// A broker with the shop's topics, the shop, and a node's folder.
 struct Town {
@@ -32,11 +42,13 @@ struct Town {
 impl Town {
     fn new(seed: u64, partitions: i64) -> Self {
         let server = servers::kafka();
-        let source = format!(
-            "kafka: {{ brokers: [\"{}\"], group: town, topics: [{ORDERS}, {ITEMS}], session_timeout: 6s, commit_every: 200ms }}",
-            server.address()
-        );
-        let site = Site::new(&SHOP.replace("jsonl: { path: \"${OUT}/records.jsonl\" }", &source), "");
+        let brokers = server.address();
+        Self::on(server, seed, partitions, &brokers, "")
+    }
+
+    /// `brokers` are the node's; `access` is what else it needs to come in.
+    fn on(server: Server, seed: u64, partitions: i64, brokers: &str, access: &str) -> Self {
+        let site = Site::new(&config(brokers, access), "");
         let town =
             Self { producer: producer(&server), server, shop: Shop::new(partitions), dice: Dice::new(seed), written: 0, site };
         town.create(&[ORDERS, ITEMS]);
@@ -65,7 +77,7 @@ impl Town {
 
     /// The shop trades so many times; everything is in the log when this answers.
     fn trade(&mut self, times: usize) {
-        (0..times).for_each(|_| self.shop.trade(&mut self.dice, 60));
+        (0..times).for_each(|_| self.shop.trade(&mut self.dice, ORDERS_MAX as u64));
         for line in &self.shop.lines[self.written..] {
             let line: Value = serde_json::from_str(line).unwrap();
             let (topic, value) = (line["topic"].as_str().unwrap(), line["value"].as_str().unwrap());
@@ -77,9 +89,24 @@ impl Town {
         self.written = self.shop.lines.len();
     }
 
+    /// Every order is written again.
+    fn rewrite(&mut self, status: i64) {
+        for order in 0..ORDERS_MAX {
+            let row = json!({ "order_no": format!("n{order}"), "status": status, "note": "again" });
+            self.shop.put("orders", order, row);
+        }
+        self.trade(0);
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.site.path("log.txt")).unwrap_or_default()
+    }
+
     fn node(&self) -> Node {
         let base = self.unread() - self.written as i64;
-        Node { child: self.site.spawn(&[]), base }
+        let log = std::fs::File::options().append(true).create(true).open(self.site.path("log.txt")).unwrap();
+        let mut command = self.site.command(&["run", "-c", "config.yaml"]);
+        Node { child: command.envs(PASSWORDS).stderr(log).spawn().unwrap(), base }
     }
 
     /// Waits until the sink has so many writes more than before.
@@ -132,22 +159,28 @@ impl Town {
         told.elements().iter().map(unread).sum()
     }
 
-    /// Ends a node in order; what it delivered beyond what was unread when it began.
+    /// Ends a node in order, and everything is committed.
     fn end(&self, node: Node, what: &str) {
+        self.end_amid(node, what);
+        assert_eq!(self.unread(), 0, "{what}: a clean end commits everything");
+    }
+
+    /// Ends a node in order, perhaps while there is more to read; what it delivered beyond what it had to.
+    fn end_amid(&self, node: Node, what: &str) {
         signal(node.child.id(), "TERM");
         let unread = node.base + self.written as i64;
         let output = finished(node.child, what);
-        assert_eq!(output.status.code(), Some(0), "{what}");
+        assert_eq!(output.status.code(), Some(0), "{what}: {}", self.log());
         let text = String::from_utf8(output.stdout).unwrap();
         let summary: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
-        let again = summary["records"].as_i64().unwrap() - unread;
+        let again = summary["records"].as_i64().unwrap() - (unread - self.unread());
         let _ = writeln!(std::io::stderr(), "{what}: {unread} records were unread, {again} delivered again");
-        assert_eq!(self.unread(), 0, "{what}: a clean end commits everything");
     }
 
     /// One verb of the binary against the running node.
     fn verb(&self, args: &[&str]) -> (Option<i32>, String) {
-        let output = finished(self.site.command(args).spawn().unwrap(), &format!("{args:?}"));
+        let mut command = self.site.command(args);
+        let output = finished(command.envs(PASSWORDS).spawn().unwrap(), &format!("{args:?}"));
         let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr);
         (output.status.code(), text)
     }
@@ -313,4 +346,116 @@ fn a_second_member_is_refused() {
     town.trade(100);
     town.caught_up("still alone");
     town.end(node, "second member");
+}
+
+/// Restarted every five seconds under load, killed and told to end in turns, until it may stay.
+#[test]
+fn restarted_every_five_seconds() {
+    let mut town = Town::new(27, 3);
+    town.trade(300);
+    for life in 0..4 {
+        let mut node = town.node();
+        let begun = std::time::Instant::now();
+        watch("five seconds of load", || {
+            town.trade(15);
+            (begun.elapsed() >= Duration::from_secs(5)).then_some(())
+        });
+        if life % 2 == 0 {
+            node.child.kill().unwrap();
+            node.child.wait().unwrap();
+        } else {
+            town.end_amid(node, "told to end under load");
+        }
+    }
+    let node = town.node();
+    town.caught_up("after four short lives");
+    town.end(node, "restarted every five seconds");
+}
+
+/// E3: records leave the log before they were read (retention, `kafka-delete-records`): said, and reading goes on where the
+/// log begins.
+#[test]
+fn a_log_cut_off_before_its_reader() {
+    let mut town = Town::new(28, 3);
+    town.trade(300);
+    let node = town.node();
+    town.caught_up("before");
+    signal(node.child.id(), "STOP");
+    town.rewrite(7);
+    let mut all = TopicPartitionList::new();
+    for number in 0..3 {
+        all.add_partition_offset(ORDERS, number, Offset::End).unwrap();
+    }
+    let deleted = wait(town.admin().delete_records(&all, &AdminOptions::new())).unwrap();
+    assert!(deleted.elements().iter().all(|part| part.error().is_ok()), "{deleted:?}");
+    signal(node.child.id(), "CONT");
+    watch("the gap is told", || town.log().contains("records left the log unread").then_some(()));
+    town.rewrite(8);
+    town.caught_up("after the gap");
+    town.end(node, "a log cut off");
+}
+
+/// E3: a broker that lost its log: positions fall. The topic stops and says why, the other goes on; after the bump what is
+/// written wins over what was there.
+#[test]
+fn a_broker_that_lost_its_log() {
+    let mut town = Town::new(29, 3);
+    town.trade(300);
+    let node = town.node();
+    town.caught_up("before");
+    town.server.kill();
+    for number in 0..3 {
+        let folder = town.server.folder().join(format!("log/{ORDERS}-{number}"));
+        for file in std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()) {
+            if !file.ends_with("partition.metadata") {
+                std::fs::remove_file(file).unwrap();
+            }
+        }
+    }
+    town.server.start_again();
+    // The one from before counts on what the broker no longer knows of it.
+    town.producer = producer(&town.server);
+    town.rewrite(7);
+    town.stopped(ORDERS, "lost records");
+    town.bump(ORDERS);
+    town.caught_up("after the bump");
+    town.rewrite(8);
+    town.caught_up("in the new life");
+    let mut node = node;
+    node.child.kill().unwrap();
+    node.child.wait().unwrap();
+}
+
+/// TLS with client certificates and SASL: by typed keys, by properties; a wrong password is refused and not shown.
+#[test]
+fn a_door_with_locks() {
+    let (server, port) = servers::secure_kafka();
+    let of = |name: &str| server.folder().join(name).display().to_string();
+    let (ca, certificate, key) = (of("ca.pem"), of("client.crt"), of("client.key"));
+    let typed = |password: &str| {
+        format!(
+            ", tls: {{ ca: \"{ca}\", certificate: \"{certificate}\", key: \"{key}\" }}, \
+             sasl: {{ mechanism: SCRAM-SHA-256, username: shop, password: \"secret://env/{password}\" }}, \
+             properties: {{ broker.address.family: v4 }}"
+        )
+    };
+    let by_properties = format!(
+        ", properties: {{ security.protocol: SASL_SSL, ssl.ca.location: \"{ca}\", ssl.certificate.location: \"{certificate}\", \
+         ssl.key.location: \"{key}\", sasl.mechanism: PLAIN, sasl.username: shop, sasl.password: open-sesame, \
+         broker.address.family: v4 }}"
+    );
+    let brokers = format!("localhost:{port}");
+    let (right, wrong) = (typed("SESAME"), typed("BARLEY"));
+    let mut town = Town::on(server, 30, 3, &brokers, &right);
+    for (access, what) in [(&right, "by typed keys"), (&by_properties, "by properties")] {
+        std::fs::write(town.site.path("config.yaml"), config(&brokers, access)).unwrap();
+        town.trade(150);
+        let node = town.node();
+        town.caught_up(what);
+        town.end(node, what);
+    }
+    std::fs::write(town.site.path("config.yaml"), config(&brokers, &wrong)).unwrap();
+    let (code, text) = town.verb(&["check", "-c", "config.yaml", "--connect"]);
+    assert!(code != Some(0) && text.to_lowercase().contains("authenticat"), "{code:?} {text}");
+    assert!(!text.contains("open-barley"), "{text}");
 }

@@ -29,20 +29,22 @@ pub enum Kind {
     RedisTls,
     Kafka,
     Hbase,
+    /// One more region server of an HBase.
+    HbaseRegion,
     Search,
     Mariadb,
     Debezium,
 }
 
 impl Kind {
-    const COUNT: usize = 10;
+    const COUNT: usize = 11;
 
     const fn name(self) -> &'static str {
         match self {
             Self::Redis | Self::RedisNode | Self::RedisAide | Self::RedisTls => "redis",
             Self::RedisCluster => "redis-cluster",
             Self::Kafka => "kafka",
-            Self::Hbase => "hbase",
+            Self::Hbase | Self::HbaseRegion => "hbase",
             Self::Search => "search",
             Self::Mariadb => "mariadb",
             Self::Debezium => "debezium",
@@ -56,14 +58,20 @@ impl Kind {
             Self::Hbase => &["PORT", "REGION_PORT", "ZOOKEEPER_PORT"],
             Self::RedisNode => &["PORT", "BUS_PORT"],
             Self::RedisTls => &["PORT", "TLS_PORT"],
-            Self::Redis | Self::RedisAide | Self::RedisCluster | Self::Search | Self::Mariadb | Self::Debezium => &["PORT"],
+            Self::HbaseRegion
+            | Self::Redis
+            | Self::RedisAide
+            | Self::RedisCluster
+            | Self::Search
+            | Self::Mariadb
+            | Self::Debezium => &["PORT"],
         }
     }
 
     const fn heap(self) -> &'static str {
         match self {
             Self::Hbase | Self::Search => "512m",
-            Self::Kafka | Self::Debezium => "256m",
+            Self::HbaseRegion | Self::Kafka | Self::Debezium => "256m",
             Self::Redis | Self::RedisAide | Self::RedisCluster | Self::RedisNode | Self::RedisTls | Self::Mariadb => "",
         }
     }
@@ -71,7 +79,7 @@ impl Kind {
     /// How many private ones of this kind may run at a time; the shared one comes on top.
     const fn private_max(self) -> usize {
         match self {
-            Self::Hbase | Self::Search | Self::Debezium => 1,
+            Self::Hbase | Self::HbaseRegion | Self::Search | Self::Debezium => 1,
             Self::Kafka => 2,
             // Two clusters of three at a time: with fewer, two tests could wait for each other's nodes.
             Self::RedisNode => 6,
@@ -104,9 +112,23 @@ pub fn redis_tls() -> Server {
 pub fn kafka() -> Server {
     Server::private(Kind::Kafka)
 }
+/// The same with a second door on the port besides: TLS with client certificates, and SASL (`stack/kafka/start`).
+pub fn secure_kafka() -> (Server, u16) {
+    let port = free_port();
+    (Server::with(Kind::Kafka, vec![("SECURE_PORT", port.to_string())]), port)
+}
 /// An HBase of the caller's own; `address` is its master's, `addresses` the master's and the region server's.
 pub fn hbase() -> Server {
     Server::private(Kind::Hbase)
+}
+/// The same with one more variable for its start script.
+pub fn hbase_with(name: &'static str, value: &str) -> Server {
+    Server::with(Kind::Hbase, vec![(name, value.to_owned())])
+}
+/// One more region server of this HBase, in a process of its own; dead to the others when silent for so many milliseconds.
+pub fn hbase_region(of: &Server, session_ms: u32) -> Server {
+    let more = [("JOIN", of.folder.display().to_string()), ("ZOOKEEPER_PORT", of.ports[2].to_string())];
+    Server::with(Kind::HbaseRegion, more.into_iter().chain([("SESSION_MS", session_ms.to_string())]).collect())
 }
 /// An Elasticsearch of the caller's own; `http://{address}` answers.
 pub fn search() -> Server {

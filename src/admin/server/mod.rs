@@ -11,6 +11,7 @@ mod live;
 mod openapi;
 mod routes;
 mod stores;
+mod tap;
 mod web_page;
 
 pub use routes::{Access, Answers, Param, ROUTES, Route, Verb};

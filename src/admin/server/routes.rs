@@ -2,7 +2,7 @@
 
 use super::super::answers::{Code, Problem};
 use super::call::Call;
-use super::{Node, health, live, openapi, stores, web_page};
+use super::{Node, health, live, openapi, stores, tap, web_page};
 use actix_web::http::{StatusCode, header};
 use actix_web::web::{self, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, guard};
@@ -36,6 +36,8 @@ pub enum Access {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answers {
     Json,
+    /// One JSON object a line, as they come.
+    JsonLines,
     Prometheus,
     Html,
     Css,
@@ -46,6 +48,7 @@ impl Answers {
     pub const fn content_type(self) -> &'static str {
         match self {
             Self::Json => "application/json",
+            Self::JsonLines => "application/x-ndjson",
             Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
             Self::Html => "text/html; charset=utf-8",
             Self::Css => "text/css; charset=utf-8",
@@ -194,6 +197,19 @@ pub const ROUTES: &[Route] = &[
     post("/api/v1/runs/{id}:resume", "Lets it go on", &[], |n, c| now(live::resume_run(n, c))),
     post("/api/v1/runs/{id}:cancel", "Ends it; a rebuild asked for again goes on there", &[], |n, c| now(live::cancel_run(n, c))),
     get("/api/v1/runs/{id}", "One run", &[], |n, c| now(live::run(n, c))),
+    get(
+        "/api/v1/tap",
+        "Events as they happen, masked, until the count, the bytes or the time is reached",
+        &[
+            field("stage", "source, change, row, job or document; may be given again, all of them unless told"),
+            field("key", "only rows whose key holds this text"),
+            field("max", "events at most, 100 unless told, 10000 at most"),
+            field("bytes", "bytes at most, 1 MiB unless told, 16 MiB at most"),
+            field("seconds", "seconds at most, 60 unless told, 600 at most"),
+        ],
+        |n, c| now(tap::stream(&n, &c)),
+    )
+    .text(Answers::JsonLines),
     get("/api/v1/config", "The effective configuration, secrets starred, with origins", &[], |n, _| now(stores::config(n))),
 ];
 

@@ -218,6 +218,7 @@ impl Runner {
             start: NextOffset(0),
             partitions: topics,
             epochs: Epochs::default(),
+            high_watermark: None,
         };
         state.parts.iter().map(assign).collect()
     }

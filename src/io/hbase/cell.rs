@@ -23,6 +23,7 @@ const PART_BYTES_MAX: usize = 1 << 30;
 /// What a cell does to the cells of its column.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum CellType {
+    /// A value.
     Put = 4,
     /// Hides exactly its timestamp.
     Delete = 8,
@@ -51,11 +52,15 @@ impl CellType {
 /// One cell as a server gave it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Cell {
+    /// The key of its row.
     pub row: Bytes,
     pub family: Bytes,
+    /// Its column's name within the family.
     pub qualifier: Bytes,
+    /// What its writer said, or the server's clock in milliseconds.
     pub timestamp: i64,
     pub kind: CellType,
+    /// Shares its memory with the reply it came in, like every part.
     pub value: Bytes,
 }
 
@@ -167,6 +172,7 @@ pub struct CellReader {
 }
 
 impl CellReader {
+    /// A reader at the front of a block.
     pub fn new(block: Bytes) -> Self {
         Self { block }
     }

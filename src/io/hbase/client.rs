@@ -14,7 +14,7 @@ use super::locator::Locator;
 use super::multi::{Answer, Item};
 use super::node::Pool;
 use super::registry::Registry;
-use super::scanner;
+use super::scanner::{self, Scanner};
 use super::types::{Address, CheckAndMutate, Get, Put, RowMutations, Scan, ScanPage, ServerLives, TableName};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,18 +25,19 @@ use tokio::sync::watch;
 pub struct ClientSettings {
     /// `host:port` of masters or region servers, at least one; the rest is learned from them.
     pub servers: Vec<String>,
-    /// The user name that HBase takes us for.
+    /// The user name that HBase takes us for; `widerow`.
     pub user: String,
-    /// Sockets per region server.
+    /// Sockets per region server; 2.
     pub connections: usize,
-    /// Calls at once on a region server, at most.
+    /// Calls at once on a region server, at most; 16. The window below it follows what the server can take.
     pub in_flight: usize,
+    /// From the first packet to the end of the greeting, TLS included; 5 s.
     pub connect_timeout: Duration,
-    /// One try of one call.
+    /// One try of one call; 10 s. The server is told, and drops what it could not begin by then.
     pub call_timeout: Duration,
-    /// A whole operation with all its tries.
+    /// A whole operation with all its tries; 60 s.
     pub operation_timeout: Duration,
-    /// A call carries at most so many rows, bytes and regions. One call is one thread of a server, so regions in one call
+    /// A call carries at most so many rows, bytes and regions (500, 1 MiB, 4). One call is one thread of a server, so regions in one call
     /// wait for each other.
     pub rows_per_call: usize,
     pub bytes_per_call: usize,
@@ -44,10 +45,12 @@ pub struct ClientSettings {
     /// Send increments with a nonce, so that a lost reply does not make them count twice. The server remembers each for half
     /// an hour, at about 120 bytes.
     pub nonces: bool,
+    /// `None`: plain sockets. Needs the feature `hbase-tls`.
     pub tls: Option<Tls>,
 }
 
 impl ClientSettings {
+    /// The defaults named beside each field.
     pub fn new(servers: Vec<String>) -> Self {
         Self {
             servers,
@@ -184,12 +187,18 @@ impl Client {
         self.one(table, Item::Mutate(check.mutations, Some(check.condition))).await.map(|answer| answer.processed)
     }
 
-    /// Reads a page of rows in key order. No scanner stays open between pages.
+    /// Reads a page of rows in key order. No scanner stays open between pages, so that each page sees what was written before
+    /// it; [`Client::scanner`] keeps one.
     ///
     /// # Errors
     /// What kept it from going on until the operation's end.
     pub async fn scan(&self, table: &TableName, scan: &Scan) -> Result<ScanPage, Error> {
         scanner::page(&self.core, table, scan).await
+    }
+
+    /// Reads page after page of rows in key order, and keeps the server's scanner between them.
+    pub fn scanner(&self, table: &TableName, scan: Scan) -> Scanner {
+        Scanner::new(Arc::clone(&self.core), table.clone(), scan)
     }
 
     /// The region servers' start codes as they become known; see [`ServerLives`]. [`Client::cluster`] asks for them afresh.

@@ -136,6 +136,7 @@ impl Class {
         matches!(self, Self::Refused | Self::NoFamily | Self::RequestTooBig | Self::Unknown)
     }
 
+    /// What to do about an error of this class.
     pub const fn advice(self) -> Advice {
         match self {
             Self::NotServing | Self::Unknown | Self::NoRegion | Self::Timeout => Advice::Relocate,
@@ -219,6 +220,7 @@ const TEXTS: &[(&str, Class)] =
 /// One error with its place. Cheap to clone: a failed batch gives it to each of its rows.
 #[derive(Clone, Debug)]
 pub struct Error {
+    /// What happened, for decisions; texts are for people.
     pub class: Class,
     /// Which call, on which server or row: `Multi on rs1:16020`.
     pub place: Arc<str>,

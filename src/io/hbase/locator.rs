@@ -7,7 +7,7 @@
 use super::cell::{Cell, CellReader};
 use super::error::{Class, Error};
 use super::flight::Flight;
-use super::frame::Service;
+use super::frame::{Reply, Service};
 use super::node::Pool;
 use super::pb;
 use super::registry::{Life, Registry};
@@ -258,17 +258,10 @@ impl Locator {
             ..Default::default()
         };
         let (place, reply) = self.call_meta("Scan", &request).await?;
-        let garbled = |e: &dyn std::fmt::Display| Error::new(Class::Garbled, &place, e);
-        let response = pb::ScanResponse::decode(reply.message).map_err(|e| garbled(&e))?;
-        let mut cells = CellReader::new(reply.cells);
-        let mut out = Vec::new();
-        for count in response.cells_per_result {
-            out.push(cells.take(count as usize).map_err(|e| garbled(&e))?);
-        }
-        Ok(out)
+        read_rows(reply).map_err(|e| Error::new(Class::Garbled, place, e))
     }
 
-    async fn call_meta(&self, method: &'static str, request: &impl Message) -> Result<(String, super::frame::Reply), Error> {
+    async fn call_meta(&self, method: &'static str, request: &impl Message) -> Result<(String, Reply), Error> {
         let life = self.registry.meta().await?;
         let node = self.pool.node(&life.address, Service::Client);
         match node.call(method, request, [], self.call_timeout).await {
@@ -304,8 +297,16 @@ pub(super) fn state_of(code: i32) -> Option<TableState> {
     })
 }
 
+/// Rows of meta in a reply.
+pub(super) fn read_rows(reply: Reply) -> Result<Vec<Vec<Cell>>, String> {
+    let response = pb::ScanResponse::decode(reply.message).map_err(|e| e.to_string())?;
+    let mut cells = CellReader::new(reply.cells);
+    let row = |count: u32| cells.take(count as usize).map_err(|e| e.to_string());
+    response.cells_per_result.into_iter().map(row).collect()
+}
+
 /// A row of meta as a region, unless it is a split parent, a replica, or has no server.
-fn region_of(cells: &[Cell]) -> Option<Region> {
+pub(super) fn region_of(cells: &[Cell]) -> Option<Region> {
     let of = |qualifier: &[u8]| cells.iter().find(|cell| cell.qualifier == qualifier).map(|cell| &cell.value);
     let info = pb::RegionInfo::decode(without_magic(of(b"regioninfo")?)).ok()?;
     if info.split == Some(true) || info.offline == Some(true) || info.replica_id.unwrap_or(0) != 0 {

@@ -92,6 +92,7 @@ pub struct Get {
     pub row: Bytes,
     /// Empty: the whole row.
     pub columns: Vec<Columns>,
+    /// Of each column, newest first; 1 unless said otherwise.
     pub max_versions: u32,
     pub time_range: Option<TimeRange>,
     pub filter: Option<Filter>,
@@ -346,6 +347,7 @@ pub struct Scan {
     pub rows_max: usize,
     /// A page ends after the row that brings it to this many bytes.
     pub bytes_max: usize,
+    /// Of each column, newest first; 1 unless said otherwise.
     pub max_versions: u32,
     pub time_range: Option<TimeRange>,
     pub filter: Option<Filter>,

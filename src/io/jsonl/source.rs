@@ -238,6 +238,7 @@ impl State {
             start: NextOffset(part.from),
             partitions: counts[&part.found.partition.topic],
             epochs: Epochs::default(),
+            high_watermark: None,
         };
         self.parts.iter().map(assign).collect()
     }

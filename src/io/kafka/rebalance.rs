@@ -221,7 +221,8 @@ impl Answers {
                     None => {}
                 }
                 let start = if part.halted.is_some() { held(&seen) } else { at };
-                assigned.push(Assigned { partition: *partition, start, partitions: part.count, epochs });
+                let high_watermark = Some(seen.high);
+                assigned.push(Assigned { partition: *partition, start, partitions: part.count, epochs, high_watermark });
                 state.parts.insert(*partition, part);
             }
         }

@@ -47,10 +47,20 @@ impl MemoryRowStore {
 
     /// W3: everything that was acknowledged since rows were last made durable is gone.
     pub fn lose(&self) {
+        self.lose_of(u16::MAX);
+    }
+
+    /// As [`MemoryRowStore::lose`], as when one of several servers ends: a bit for each sixteenth of the rows. Key columns,
+    /// base, counter and marks are logged in every mode (W1) and stay.
+    pub fn lose_of(&self, sixteenths: u16) {
         let Some(durable) = &self.durable else { return };
         let durable = durable.lock().unwrap_or_else(|e| e.into_inner());
-        for (shard, kept) in self.shards.iter().zip(durable.iter()) {
-            shard.lock().unwrap_or_else(|e| e.into_inner()).clone_from(kept);
+        let lost = self.shards.iter().zip(durable.iter()).enumerate().filter(|(at, _)| sixteenths & (1 << at) != 0);
+        for (_, (shard, kept)) in lost {
+            let mut shard = shard.lock().unwrap_or_else(|e| e.into_inner());
+            for (row, held) in &mut *shard {
+                held.parts = kept.get(row).map_or_else(Vec::new, |kept| kept.parts.clone());
+            }
         }
         self.losses.fetch_add(1, Ordering::AcqRel);
     }
@@ -61,9 +71,12 @@ impl MemoryRowStore {
         *durable = self.shards.iter().map(|shard| shard.lock().unwrap_or_else(|e| e.into_inner()).clone()).collect();
     }
 
+    fn shard_of(row: &RowId) -> usize {
+        xxhash_rust::xxh3::xxh3_64(row.key.as_str().as_bytes()) as usize % SHARDS
+    }
+
     fn shard(&self, row: &RowId) -> MutexGuard<'_, Shard> {
-        let at = xxhash_rust::xxh3::xxh3_64(row.key.as_str().as_bytes()) as usize % SHARDS;
-        self.shards[at].lock().unwrap_or_else(|e| e.into_inner())
+        self.shards[Self::shard_of(row)].lock().unwrap_or_else(|e| e.into_inner())
     }
 
     fn merge(&self, write: RowWrite) {
@@ -83,12 +96,19 @@ impl MemoryRowStore {
 
     fn check_and_merge(&self, checked: CheckedWrite) -> Checked {
         let CheckedWrite { write, part, highest } = checked;
+        // Before the shard, as whoever loses or keeps rows takes them.
+        let mut durable = self.durable.as_ref().map(|durable| durable.lock().unwrap_or_else(|e| e.into_inner()));
         let mut shard = self.shard(&write.row);
         let held = shard.get(&write.row);
         if held.and_then(|row| row.part(&part)).and_then(Part::highest) != highest {
             return Checked::Refused;
         }
         let RowId { kind, key } = write.row.clone();
+        if let Some(durable) = &mut durable {
+            // A checked write is always synced.
+            let kept = &mut durable[Self::shard_of(&write.row)];
+            rowmerge::merge(&write.row, kept.entry(write.row.clone()).or_default(), &write.change);
+        }
         rowmerge::merge(&write.row.clone(), shard.entry(write.row).or_default(), &write.change);
         drop(shard);
         self.keys.lock().unwrap_or_else(|e| e.into_inner()).entry(kind).or_default().insert(key);

@@ -157,7 +157,18 @@ impl Feed {
     }
 
     pub async fn begin(&self) {
-        let assigned = Assigned { partition: Self::partition(), start: NextOffset(0), partitions: 1, epochs: Epochs::default() };
+        self.begin_at(0).await;
+    }
+
+    /// The partition is here from this record on.
+    pub async fn begin_at(&self, next: i64) {
+        let assigned = Assigned {
+            partition: Self::partition(),
+            start: NextOffset(next),
+            partitions: 1,
+            epochs: Epochs::default(),
+            high_watermark: None,
+        };
         self.intake().await.assigned("shop", vec![assigned]).await;
     }
 

@@ -261,6 +261,17 @@ impl FakeHbase {
         self.world().servers.iter_mut().for_each(|s| s.in_flight_max = s.in_flight);
     }
 
+    /// Scanners of tables that are open, that were ever opened, and renewals of a lease.
+    pub fn scanners(&self) -> (usize, usize, usize) {
+        let world = self.world();
+        (world.servers.iter().map(|s| s.scanners.len()).sum(), world.scanners_opened, world.renewals)
+    }
+
+    /// Every scanner's lease has run out.
+    pub fn expire_scanners(&self) {
+        self.world().servers.iter_mut().for_each(|s| s.scanners.clear());
+    }
+
     /// What a real server would have punished, if only later.
     pub fn complaints(&self) -> Vec<String> {
         self.world().complaints.clone()

@@ -10,9 +10,6 @@ use std::cmp::Ordering;
 use widerow::io::hbase::cell::Cell;
 use widerow::io::hbase::pb;
 
-/// How long an idle scanner lives, in milliseconds: told, not kept.
-const LEASE_MS: u32 = 60_000;
-
 /// An open scanner.
 #[derive(Clone, Debug)]
 pub struct Scanner {
@@ -25,6 +22,7 @@ pub struct Scanner {
 }
 
 pub fn answer(world: &mut World, server: usize, request: &pb::ScanRequest) -> Result<Answer, Fail> {
+    world.renewals += usize::from(request.renew == Some(true));
     let (id, mut scanner) = if let Some(id) = request.scanner_id {
         let lost = || Fail::new("UnknownScannerException", format!("unknown scanner {id}"));
         let scanner = world.servers[server].scanners.get(&id).cloned().ok_or_else(lost)?;
@@ -48,9 +46,10 @@ pub fn answer(world: &mut World, server: usize, request: &pb::ScanRequest) -> Re
     if !opened && request.next_call_seq.is_some() {
         scanner.next_call_seq += 1;
     }
-    let mut response = pb::ScanResponse { scanner_id: Some(id), ttl: Some(LEASE_MS), ..Default::default() };
+    let mut response = pb::ScanResponse { scanner_id: Some(id), ttl: Some(world.limits.lease_ms), ..Default::default() };
     let wants = request.number_of_rows.unwrap_or(0) as usize;
     let renews = request.renew == Some(true) || wants == 0;
+    world.scanners_opened += usize::from(opened && scanner.region != META_REGION);
     let mut cells = Vec::new();
     let mut open = true;
     response.more_results = Some(true);

@@ -144,6 +144,8 @@ pub struct Limits {
     pub scan_cells: usize,
     /// Every second answer of a scan is a heartbeat.
     pub heartbeats: bool,
+    /// How long an idle scanner lives, as clients are told; it ends when a test says so.
+    pub lease_ms: u32,
 }
 
 /// A call as a server saw it.
@@ -175,6 +177,9 @@ pub struct World {
     pub complaints: Vec<String>,
     pub seen: Vec<Seen>,
     pub procedures: HashMap<u64, u8>,
+    /// Scanners opened on tables of users, and renewals of any.
+    pub scanners_opened: usize,
+    pub renewals: usize,
     seq: u64,
     clock: i64,
     last_id: u64,
@@ -210,6 +215,7 @@ impl World {
                 scan_rows: usize::MAX,
                 scan_cells: usize::MAX,
                 heartbeats: false,
+                lease_ms: 60_000,
             },
             poison: BTreeMap::new(),
             complaints: Vec::new(),
@@ -217,6 +223,8 @@ impl World {
             procedures: HashMap::new(),
             seq: 0,
             clock: 1_750_000_000_000,
+            scanners_opened: 0,
+            renewals: 0,
             last_id: 1_700_000_000_000,
         }
     }

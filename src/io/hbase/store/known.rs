@@ -104,18 +104,18 @@ fn hashes(row: &RowId, keys: &Keys) -> (u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::samples::{row_id, told};
+    use crate::domain::samples::{row_id, told_keys};
 
     /// Goal: key columns travel once, and a clash is seen. Method: one row met, noted, met again, met with others.
     #[test]
     fn a_row_is_known_once_it_is_written() {
         let known = KnownKeys::default();
-        let (row, keys) = (row_id("order", "7"), told(&[("order_no", "7"), ("shop", "1")]));
+        let (row, keys) = (row_id("order", "7"), told_keys(&[("order_no", "7"), ("shop", "1")]));
         assert_eq!(known.meets(&row, &keys), Acquaintance::New);
         known.note(&row, &keys);
         assert_eq!(known.meets(&row, &keys), Acquaintance::Known);
         assert_eq!(known.meets(&row_id("sku", "7"), &keys), Acquaintance::New, "kinds apart");
-        assert_eq!(known.meets(&row, &told(&[("order_no", "71"), ("shop", "")])), Acquaintance::Other);
+        assert_eq!(known.meets(&row, &told_keys(&[("order_no", "71"), ("shop", "")])), Acquaintance::Other);
         known.note(&row, &Keys::default());
         assert_eq!(known.meets(&row, &keys), Acquaintance::Known, "a write without key columns says nothing of them");
     }
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn a_full_memory_forgets() {
         let known = KnownKeys::default();
-        let keys = told(&[("id", "1")]);
+        let keys = told_keys(&[("id", "1")]);
         let row = |i: usize| row_id("order", &i.to_string());
         (0..SLOTS + SLOTS / 8).for_each(|i| known.note(&row(i), &keys));
         let remembered = (0..SLOTS + SLOTS / 8).filter(|i| known.meets(&row(*i), &keys) == Acquaintance::Known).count();

@@ -1,7 +1,6 @@
 use super::*;
-use crate::domain::change::Image;
-use crate::domain::row::Part;
-use crate::domain::samples::{image, part, part_id, told, tombstone};
+use crate::domain::row::{Keys, Part};
+use crate::domain::samples::{part, part_id, told_keys, tombstone};
 use crate::io::hbase::cell::CellType;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -77,7 +76,7 @@ fn rows() -> impl Strategy<Value = WideRow> {
     let keys = prop::collection::vec((name, value), 0..3);
     (0i64..1 << 40, 0i64..1 << 40, keys, marks, prop::collection::vec(part, 0..5)).prop_map(
         |(base, counter, keys, marks, parts)| {
-            let mut row = WideRow { base, counter, keys: Image::default(), ..WideRow::default() };
+            let mut row = WideRow { base, counter, keys: Keys::default(), ..WideRow::default() };
             for (name, value) in &keys {
                 row.keys.set(Name::of(name), value.as_deref().map_or(Value::Null, Value::Text));
             }
@@ -109,7 +108,7 @@ fn changes() -> impl Strategy<Value = WideRow> {
             let mut part = part("item", &child, stamp, if kind == 0 { &[][..] } else { &cells });
             part.tombstone = (kind < 2).then(|| tombstone(stamp - i64::from(kind)));
             let marks = if mark { vec![("moved:item:1:0".to_owned(), Stamp(stamp))] } else { Vec::new() };
-            WideRow { keys: told(&[("order_no", "7")]), counter: 1, base: stamp % 2, marks, parts: vec![part] }
+            WideRow { keys: told_keys(&[("order_no", "7")]), counter: 1, base: stamp % 2, marks, parts: vec![part] }
         },
     )
 }
@@ -175,7 +174,7 @@ fn finds(pattern: &str, text: &str) -> bool {
 /// Goal: M1, M3, M5, M9: what other services see. Method: one row's cells as text.
 #[test]
 fn other_services_read_plain_cells() {
-    let mut row = WideRow { keys: told(&[("order_no", "7")]), ..WideRow::default() };
+    let mut row = WideRow { keys: told_keys(&[("order_no", "7")]), ..WideRow::default() };
     row.marks.push(("moved:order_item:1:0".into(), Stamp(5)));
     let mut dead = Part::new(part_id("order_item", "2,%2C"));
     dead.tombstone = Some(Tombstone { stamp: Stamp(9), written: Millis(1_740_000_000_000), revoked: false });
@@ -239,7 +238,7 @@ fn foreign_cells_are_left_out_and_damage_is_told() {
     }
     assert_eq!(row_of(&[], FAMILY), Ok(None));
     let keys = row_of(&[cell("m", b"k:a:b", b"\0")], FAMILY).unwrap().unwrap().keys;
-    assert_eq!(keys, image(&[("a:b", None)]));
+    assert_eq!(keys, Keys::from_iter([(Name::of("a:b"), Value::Null)]));
 }
 
 /// Goal: a value beside the rows comes back and is never empty on the server. Method: a table of texts.
