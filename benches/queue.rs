@@ -22,8 +22,9 @@ use widerow::ports::queue::{Finish, JobQueue};
 use widerow::settings::{AsynqSettings, OnLate, Queue, QueueKind, RedisAddress, RedisMode, Retry};
 
 const LINE: &str = "bench";
-const OFFERS_PER_BATCH: usize = 200;
-const TAKEN_PER_BATCH: usize = 100;
+/// As a node does by default: what an offerer sends at once, and what a sink actor takes (`batch`).
+const OFFERS_PER_BATCH: usize = 512;
+const TAKEN_PER_BATCH: usize = 200;
 const IN_FLIGHT: usize = 4;
 
 fn main() {

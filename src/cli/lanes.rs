@@ -18,13 +18,25 @@ pub fn run(args: &Lanes, global: &Global) -> Exit {
 }
 
 pub(super) fn text(answer: &LanesAnswer) -> String {
-    let heads =
-        ["line", "lane", ">weight", ">waiting", ">retry", ">active", ">parked", ">spilled", ">buried", ">oldest", ">max pending"];
+    let heads = [
+        "line",
+        "lane",
+        ">weight",
+        ">waiting",
+        ">retry",
+        ">active",
+        ">parked",
+        ">spilled",
+        ">buried",
+        ">oldest",
+        ">max pending",
+        "guard",
+    ];
     let mut table = Table::new(&heads);
     for lane in &answer.lanes {
         let counts = [lane.waiting, lane.retry, lane.active, lane.parked, lane.spilled, lane.buried].map(|n| n.to_string());
         let head = [lane.line.clone(), lane.lane.clone(), lane.weight.to_string()];
-        let tail = [lane.oldest_age_ms.map_or_else(String::new, span), lane.max_pending.to_string()];
+        let tail = [lane.oldest_age_ms.map_or_else(String::new, span), lane.max_pending.to_string(), lane.guards.join(" ")];
         table.row(head.into_iter().chain(counts).chain(tail));
     }
     table.or("no lanes")

@@ -119,7 +119,7 @@ pub struct Active {
     pub until: Millis,
 }
 
-/// Names one taking of a job; a verdict under another lease is dropped (J10).
+/// Names one taking of a job; a verdict under another lease is dropped (J10). Jobs of one taking may share it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Lease(pub u64);
 
@@ -270,6 +270,25 @@ impl KeyState {
                 true
             }
             _ => false,
+        }
+    }
+}
+
+/// What keeps a lane from growing without bound (J9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LaneGuard {
+    /// Offers go to the overflow ledger, behind those that lie there.
+    Overflow,
+    /// Offers go to the line's lowest lane.
+    Bulk,
+}
+
+impl LaneGuard {
+    pub const ALL: [Self; 2] = [Self::Overflow, Self::Bulk];
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Overflow => "overflow",
+            Self::Bulk => "bulk",
         }
     }
 }

@@ -3,7 +3,7 @@
 #[cfg(feature = "redis")]
 pub mod asynq;
 pub mod breadcrumbs;
-#[cfg(any(feature = "elasticsearch", feature = "hbase", feature = "redis"))]
+#[cfg(any(feature = "elasticsearch", feature = "hbase", feature = "mysql", feature = "redis"))]
 pub mod clients;
 #[cfg(feature = "elasticsearch")]
 pub mod elasticsearch;
@@ -19,6 +19,8 @@ pub mod kafka;
 #[cfg(feature = "kafka")]
 pub mod kafka_sink;
 pub mod memory;
+#[cfg(feature = "mysql")]
+pub mod mysql;
 pub mod print;
 #[cfg(feature = "redis")]
 pub mod redis;

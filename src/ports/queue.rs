@@ -3,7 +3,7 @@
 use super::Answer;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{Millis, Name};
-use crate::domain::job::{JobKey, Lane, Lease, Load, Offer, Offered, Settled, Verdict};
+use crate::domain::job::{JobKey, Lane, LaneGuard, Lease, Load, Offer, Offered, Settled, Verdict};
 
 /// A job in a worker's hands until its lease runs out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +50,20 @@ pub struct LaneCount {
     /// First offer of the oldest job that waits in the lane.
     pub oldest: Option<Millis>,
     /// First offer of the oldest job that is not finished, running and parked ones included: marks go no further (J11).
+    /// Perhaps up to a second too early.
     pub unfinished: Option<Millis>,
+    /// Offers of the lane go to the line's lowest lane, because the line stayed too long (J9).
+    pub diverted: bool,
+}
+
+impl LaneCount {
+    /// Which guards of the lane are on.
+    pub fn guards(&self) -> impl Iterator<Item = LaneGuard> {
+        LaneGuard::ALL.into_iter().filter(|guard| match guard {
+            LaneGuard::Overflow => self.spilled > 0,
+            LaneGuard::Bulk => self.diverted,
+        })
+    }
 }
 
 /// Where a listed job stands.

@@ -8,7 +8,8 @@ use super::lines::{self, Context};
 use super::read::At;
 use super::rows;
 use super::settings::{
-    Admin, GeneratorSettings, LedgerKind, Node, OnBadRecord, OnLate, Queue, QueueKind, Retry, Settings, Source, SourceKind, Store,
+    Admin, GeneratorSettings, LedgerKind, MysqlSettings, Node, OnBadRecord, OnLate, Queue, QueueKind, Retry, Secret, Settings,
+    Source, SourceKind, Store,
 };
 use super::systems::{Secrets, Systems};
 use super::tree::{Entry, Place};
@@ -44,7 +45,7 @@ pub fn build(root: At<'_>, secrets: &Secrets, findings: &mut Findings) -> Settin
         queue,
         schema: Arc::new(schema),
         lines,
-        ledger: LedgerKind::Embedded,
+        ledger: ledger(root.get("ledger"), secrets, findings),
         purge_horizon: root.get("purge").get("horizon").duration(),
         admin: admin(root.get("admin"), secrets, findings),
     };
@@ -94,6 +95,21 @@ fn store(at: At<'_>, secrets: &Secrets, findings: &mut Findings) -> Store {
         At(None) => Store::Embedded,
         hbase => Store::Hbase(Box::new(Systems { secrets, findings }.hbase(hbase))),
     }
+}
+
+fn ledger(at: At<'_>, secrets: &Secrets, findings: &mut Findings) -> LedgerKind {
+    let mysql = at.get("mysql");
+    if mysql.0.is_none() {
+        return LedgerKind::Embedded;
+    }
+    let table = mysql.get("table");
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'.';
+    if table.0.is_some() && (table.text().is_empty() || !table.text().bytes().all(plain)) {
+        let finding = findings.add(Code::BadValue, table.place(), "this is not a table's name");
+        finding.help("letters, digits and _; with a point after a database's name");
+    }
+    let url = secrets.get("ledger.mysql.url").cloned().unwrap_or_else(|| Secret::new(String::new()));
+    LedgerKind::Mysql(MysqlSettings { url, table: table.text().to_owned() })
 }
 
 fn source(entry: &Entry, secrets: &Secrets, findings: &mut Findings) -> Option<Source> {

@@ -170,9 +170,18 @@ pub enum SinkKind {
     Kafka(KafkaSinkSettings),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LedgerKind {
     Embedded,
+    Mysql(MysqlSettings),
+}
+
+/// A database that holds what overflows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MysqlSettings {
+    /// `mysql://user:password@host:port/database`.
+    pub url: Secret,
+    pub table: String,
 }
 
 #[derive(Clone, Debug)]

@@ -134,6 +134,7 @@ const fn later(name: &'static str) -> ComponentKind {
 const ELASTICSEARCH: bool = cfg!(feature = "elasticsearch");
 const HBASE: bool = cfg!(feature = "hbase");
 const KAFKA: bool = cfg!(feature = "kafka");
+const MYSQL: bool = cfg!(feature = "mysql");
 const REDIS: bool = cfg!(feature = "redis");
 const SOURCE: Component = Component {
     what: "source",
@@ -144,7 +145,8 @@ const STORE: Component =
     Component { what: "store", kinds: &[always("embedded"), with(HBASE, "hbase")], default: Some("embedded") };
 const QUEUE: Component =
     Component { what: "queue", kinds: &[always("embedded"), with(REDIS, "asynq"), later("redis")], default: Some("embedded") };
-const LEDGER: Component = Component { what: "ledger", kinds: &[always("embedded"), later("mysql")], default: Some("embedded") };
+const LEDGER: Component =
+    Component { what: "ledger", kinds: &[always("embedded"), with(MYSQL, "mysql")], default: Some("embedded") };
 const SINK: Component = Component {
     what: "sink",
     kinds: &[

@@ -7,6 +7,7 @@ use crate::actors::partition::CommitBoard;
 use crate::domain::assignment::{Answer, Event};
 use crate::domain::health::{ActorKind, ActorState};
 use crate::domain::ids::Partition;
+use crate::domain::job::LaneGuard;
 use crate::domain::restart::ExitReason;
 use crate::messages::control::{ActorExited, ActorId, Drain, EntityCounts, ExitSeen, LookAround, PausePartition, Picture, Stop};
 use crate::messages::observe::{Observation, Observe};
@@ -179,6 +180,7 @@ impl Supervisor {
                     let meters = act.lane_meters.entry((line, place)).or_insert_with(|| LaneMeters::new(line, *lane));
                     let oldest = count.oldest.map(|at| Duration::from_millis(now.since(at) as u64));
                     meters.set(count.waiting + count.retry, oldest);
+                    meters.guards(LaneGuard::ALL.map(|guard| count.guards().any(|on| on == guard)));
                 }
             }));
         }

@@ -9,6 +9,7 @@ use super::totals::Totals;
 use crate::domain::decode::Ignored;
 use crate::domain::health::{ActorKind, ActorState};
 use crate::domain::ids::{Name, Partition};
+use crate::domain::job::LaneGuard;
 use metrics::{Counter, Gauge, Histogram};
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex};
@@ -194,12 +195,25 @@ impl LineMeters {
 pub struct LaneMeters {
     pending: OwnedGauge,
     oldest: OwnedGauge,
+    guards: [OwnedGauge; 2],
 }
 
 impl LaneMeters {
     pub fn new(line: Name, lane: Name) -> Self {
         let labels = [("line", line.as_str().to_owned()), ("lane", lane.as_str().to_owned())];
-        Self { pending: OwnedGauge::new(JOBS_PENDING, &labels), oldest: OwnedGauge::new(JOB_OLDEST, &labels) }
+        let guarded = |label: &'static str| {
+            let [line, lane] = labels.clone();
+            OwnedGauge::new(LANE_GUARD, &[line, lane, ("guard", label.to_owned())])
+        };
+        Self {
+            pending: OwnedGauge::new(JOBS_PENDING, &labels),
+            oldest: OwnedGauge::new(JOB_OLDEST, &labels),
+            guards: LaneGuard::ALL.map(|guard| guarded(guard.label())),
+        }
+    }
+    /// Which guards are on, in the order of [`LaneGuard::ALL`].
+    pub fn guards(&self, on: [bool; 2]) {
+        self.guards.iter().zip(on).for_each(|(gauge, on)| gauge.set(f64::from(u8::from(on))));
     }
     /// Jobs that wait, and the age of the oldest; an empty lane is of age 0.
     pub fn set(&self, pending: u64, oldest: Option<Duration>) {

@@ -50,6 +50,7 @@ metrics! {
     JOBS_LATE = Counter "widerow_jobs_late_total" ["line"] "Jobs taken later than expire_after.";
     JOBS_PENDING = Gauge "widerow_jobs_pending" ["line", "lane"] "Jobs that wait in a lane.";
     JOB_OLDEST = Gauge "widerow_job_oldest_seconds" ["line", "lane"] "Age of the oldest job that waits in a lane.";
+    LANE_GUARD = Gauge "widerow_lane_guard" ["line", "lane", "guard"] "1 while a guard keeps offers from a lane: overflow sends them to the ledger, bulk to the line's lowest lane.";
     SINK_DOCUMENTS = Counter "widerow_sink_documents_total" ["line", "outcome"] "Documents, by what the sink answered.";
     SINK_REQUEST = Histogram "widerow_sink_request_seconds" ["line"] "Time of one request to a sink.";
     SINK_BREAKER_OPEN = Gauge "widerow_sink_breaker_open" ["line"] "1 while a line takes no jobs because its sink, store or queue does not answer.";

@@ -64,6 +64,7 @@ fn everything(totals: &Arc<Totals>) -> Vec<Box<dyn std::any::Any>> {
     JobLate { row: &row, age: second }.emit(&line);
     let lane = LaneMeters::new(Name::of("order_search"), Name::of("urgent"));
     lane.set(7, Some(second));
+    lane.guards([true, false]);
     let actors = ActorMeters::new(ActorKind::Writer);
     actors.mailbox_depth(2);
     actors.busy(0.5);

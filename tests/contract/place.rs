@@ -34,6 +34,9 @@ pub enum Place {
     /// Jobs on Redis (or a cluster) under a prefix; what overflows lies in the folder.
     #[cfg(feature = "redis")]
     Redis(TempDir, String, crate::servers::Kind),
+    /// The same on one Redis; what overflows lies in a real MariaDB, under the prefix as the node.
+    #[cfg(all(feature = "mysql", feature = "redis"))]
+    Mysql(String),
 }
 
 impl Place {
@@ -48,6 +51,12 @@ impl Place {
         Self::Redis(tempfile::tempdir().unwrap(), format!("p{}", NUMBER.fetch_add(1, Ordering::SeqCst)), kind)
     }
 
+    #[cfg(all(feature = "mysql", feature = "redis"))]
+    pub fn mysql() -> Self {
+        static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        Self::Mysql(format!("m{}", NUMBER.fetch_add(1, Ordering::SeqCst)))
+    }
+
     pub fn embedded() -> Self {
         Self::Embedded(tempfile::tempdir().unwrap())
     }
@@ -55,6 +64,8 @@ impl Place {
     pub fn store(&self) -> Option<Arc<EmbeddedStore>> {
         match self {
             Self::Memory => None,
+            #[cfg(all(feature = "mysql", feature = "redis"))]
+            Self::Mysql(..) => None,
             #[cfg(feature = "redis")]
             Self::Redis(dir, ..) => Some(EmbeddedStore::open(dir.path()).unwrap()),
             Self::Embedded(dir) => Some(EmbeddedStore::open(dir.path()).unwrap()),
@@ -73,6 +84,11 @@ impl Place {
         if let Self::Redis(dir, prefix, kind) = self {
             let store = EmbeddedStore::open(dir.path()).unwrap();
             return Arc::new(asynq(settings, clock, (prefix, *kind), overflow_shelf(store, settings)));
+        }
+        #[cfg(all(feature = "mysql", feature = "redis"))]
+        if let Self::Mysql(prefix) = self {
+            let shelf = widerow::io::mysql::overflow_shelf(&ledger_in_mysql(), prefix, settings).unwrap();
+            return Arc::new(asynq(settings, clock, (prefix, crate::servers::Kind::Redis), shelf));
         }
         match self.store() {
             None => Arc::new(MemoryQueue::new(settings, clock.as_clock())),
@@ -93,6 +109,16 @@ impl Place {
             Some(store) => Arc::new(EmbeddedLedger::open(store).unwrap()),
         }
     }
+}
+
+/// A table of the shared MariaDB.
+#[cfg(all(feature = "mysql", feature = "redis"))]
+pub fn ledger_in_mysql() -> widerow::settings::MysqlSettings {
+    static MADE: std::sync::Once = std::sync::Once::new();
+    let server = crate::servers::shared(crate::servers::Kind::Mariadb);
+    MADE.call_once(|| drop(server.script("sql", &["-e", "create database aside"])));
+    let url = format!("mysql://widerow:widerow@{}/aside", server.address());
+    widerow::settings::MysqlSettings { url: widerow::settings::Secret::new(url), table: "widerow_overflow".to_owned() }
 }
 
 /// A queue of the shared Redis.
@@ -128,6 +154,18 @@ macro_rules! on_redis {
         }
     };
 }
+
+/// Runs every body on Redis, with the overflow in MariaDB.
+#[cfg(all(feature = "mysql", feature = "redis"))]
+macro_rules! on_mysql {
+    ($($body:ident),* $(,)?) => {
+        mod mysql {
+            $(#[test] fn $body() { $crate::place::run(super::$body(&$crate::place::Place::mysql())); })*
+        }
+    };
+}
+#[cfg(all(feature = "mysql", feature = "redis"))]
+pub(crate) use on_mysql;
 
 /// Runs every body on a Redis Cluster.
 #[cfg(feature = "redis")]

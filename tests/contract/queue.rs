@@ -1,5 +1,7 @@
 //! What every queue promises (J1–J10, K5). Times are the test's own clock.
 
+#[cfg(all(feature = "mysql", feature = "redis"))]
+mod in_mysql;
 mod late;
 mod looks;
 mod offers;

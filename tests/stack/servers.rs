@@ -23,6 +23,10 @@ pub enum Kind {
     RedisCluster,
     /// One node of a Redis Cluster, without slots.
     RedisNode,
+    /// What stands beside a master: its replica, or a sentinel that watches it.
+    RedisAide,
+    /// A Redis that listens without and with TLS.
+    RedisTls,
     Kafka,
     Hbase,
     /// One more region server of an HBase.
@@ -33,11 +37,11 @@ pub enum Kind {
 }
 
 impl Kind {
-    const COUNT: usize = 9;
+    const COUNT: usize = 11;
 
     const fn name(self) -> &'static str {
         match self {
-            Self::Redis | Self::RedisNode => "redis",
+            Self::Redis | Self::RedisNode | Self::RedisAide | Self::RedisTls => "redis",
             Self::RedisCluster => "redis-cluster",
             Self::Kafka => "kafka",
             Self::Hbase | Self::HbaseRegion => "hbase",
@@ -53,7 +57,14 @@ impl Kind {
             Self::Kafka => &["PORT", "CONTROLLER_PORT"],
             Self::Hbase => &["PORT", "REGION_PORT", "ZOOKEEPER_PORT"],
             Self::RedisNode => &["PORT", "BUS_PORT"],
-            Self::HbaseRegion | Self::Redis | Self::RedisCluster | Self::Search | Self::Mariadb | Self::Debezium => &["PORT"],
+            Self::RedisTls => &["PORT", "TLS_PORT"],
+            Self::HbaseRegion
+            | Self::Redis
+            | Self::RedisAide
+            | Self::RedisCluster
+            | Self::Search
+            | Self::Mariadb
+            | Self::Debezium => &["PORT"],
         }
     }
 
@@ -61,7 +72,7 @@ impl Kind {
         match self {
             Self::Hbase | Self::Search => "512m",
             Self::HbaseRegion | Self::Kafka | Self::Debezium => "256m",
-            Self::Redis | Self::RedisCluster | Self::RedisNode | Self::Mariadb => "",
+            Self::Redis | Self::RedisAide | Self::RedisCluster | Self::RedisNode | Self::RedisTls | Self::Mariadb => "",
         }
     }
 
@@ -70,7 +81,9 @@ impl Kind {
         match self {
             Self::Hbase | Self::HbaseRegion | Self::Search | Self::Debezium => 1,
             Self::Kafka => 2,
-            Self::Redis | Self::RedisCluster | Self::RedisNode | Self::Mariadb => 4,
+            // Two clusters of three at a time: with fewer, two tests could wait for each other's nodes.
+            Self::RedisNode => 6,
+            Self::Redis | Self::RedisAide | Self::RedisCluster | Self::RedisTls | Self::Mariadb => 4,
         }
     }
 }
@@ -82,6 +95,18 @@ pub fn redis() -> Server {
 /// A node of a Redis Cluster of the caller's own; `addresses` are its own and its bus's.
 pub fn redis_node() -> Server {
     Server::private(Kind::RedisNode)
+}
+/// A replica of this master.
+pub fn redis_replica(master: &Server) -> Server {
+    Server::with(Kind::RedisAide, vec![("REPLICA_OF", master.port().to_string())])
+}
+/// A sentinel that watches this master as `main`, and alone decides that it is gone.
+pub fn redis_sentinel(master: &Server) -> Server {
+    Server::with(Kind::RedisAide, vec![("SENTINEL_OF", master.port().to_string())])
+}
+/// A Redis whose `addresses` are the plain one and the one under TLS, with a certificate nobody knows.
+pub fn redis_tls() -> Server {
+    Server::private(Kind::RedisTls)
 }
 /// A Kafka node of the caller's own; `address` is its bootstrap server. Topics must be created.
 pub fn kafka() -> Server {

@@ -64,6 +64,9 @@ pub struct LaneAnswer {
     pub parked: u64,
     pub spilled: u64,
     pub buried: u64,
+    /// Guards that are on: `overflow`, `bulk` (J9).
+    #[serde(default)]
+    pub guards: Vec<String>,
     /// Age of the oldest job that waits.
     pub oldest_age_ms: Option<i64>,
     /// Beyond so many, offers go to the overflow ledger (J9).
@@ -134,6 +137,7 @@ impl Office {
                     parked: count.parked,
                     spilled: count.spilled,
                     buried: count.buried,
+                    guards: count.guards().map(|guard| guard.label().to_owned()).collect(),
                     oldest_age_ms: count.oldest.map(|at| now.since(at)),
                     max_pending: queue.max_pending,
                 });

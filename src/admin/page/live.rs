@@ -76,6 +76,7 @@ pub struct LaneRow {
     pub lane: LaneAnswer,
     pub oldest: String,
     pub waiting: String,
+    pub guards: String,
     pub release_parked: String,
     pub release_buried: String,
 }
@@ -319,6 +320,7 @@ fn lane_row(lane: LaneAnswer) -> LaneRow {
     LaneRow {
         oldest: lane.oldest_age_ms.map_or_else(|| "–".to_owned(), age),
         waiting: count(lane.waiting),
+        guards: lane.guards.join(" "),
         release_parked: release("parked"),
         release_buried: release("buried"),
         lane,

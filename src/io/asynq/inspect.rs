@@ -27,14 +27,18 @@ impl AsynqQueue {
         let asides = self.aside(move |overflow| overflow.counts(line)).await?;
         let time = |text: &str| text.parse().ok().map(Millis);
         let older = |a: Option<Millis>, b: Option<Millis>| a.into_iter().chain(b).min();
-        let count = |((waiting, retry, active, buried, oldest, unfinished), aside): (_, Asides)| {
+        let lanes = self.inner.names.lanes();
+        let diversion = self.with_line(line, |state| state.diversion);
+        let count = |(place, ((waiting, retry, active, buried, oldest, unfinished), aside)): (usize, (_, Asides))| {
             let (oldest, unfinished): (String, String) = (oldest, unfinished);
             let oldest = older(time(&oldest), aside.oldest_spilled);
             let unfinished = older(older(time(&unfinished), oldest), aside.oldest_parked);
             let Asides { spilled, parked, .. } = aside;
-            LaneCount { waiting, retry, active, parked, spilled, buried, oldest, unfinished }
+            let lane = Lane(place as u8);
+            let diverted = diversion.lane(lane, lanes) != lane;
+            LaneCount { waiting, retry, active, parked, spilled, buried, oldest, unfinished, diverted }
         };
-        Ok(rows.into_iter().zip(asides).map(count).collect())
+        Ok(rows.into_iter().zip(asides).enumerate().map(count).collect())
     }
 
     fn lines_of(&self, which: &Which) -> Vec<Name> {

@@ -8,8 +8,9 @@ use crate::domain::ids::{Name, RowKey};
 use crate::domain::job::Lane;
 use xxhash_rust::xxh3::xxh3_128;
 
-/// Longest base in bytes; with its slot an id stays below 128 bytes, so its length is one byte in protobuf.
-const BASE_BYTES_MAX: usize = 120;
+/// Longest row in an id, in bytes: an id stays below 128 bytes, so its length is one byte in protobuf.
+const ROW_BYTES_MAX: usize = 120;
+const FIRST_SLOT: &str = "~0";
 
 /// Letters, digits and `_ . -` as they are; every other byte as `~` and two hex digits.
 pub fn escaped(text: &str) -> String {
@@ -44,20 +45,21 @@ pub fn unescaped(text: &str) -> Option<String> {
     String::from_utf8(out).ok()
 }
 
-/// A row key's part of an id. One too long is a hash, and then only the payload tells the row.
+/// The id of a row's job where nothing else of the row is, which also names the row in the line's book; its follow-up's id
+/// ends in 1. A row key too long is a hash, and then only the payload tells the row.
 pub fn base(row: &RowKey) -> String {
-    let escaped = escaped(row.as_str());
-    if escaped.len() <= BASE_BYTES_MAX { escaped } else { format!("~~{:032x}", xxh3_128(row.as_str().as_bytes())) }
-}
-
-/// A job's id where nothing of its key runs; its follow-up's ends in 1.
-pub fn first_id(base: &str) -> String {
-    format!("{base}~0")
+    let mut base = escaped(row.as_str());
+    if base.len() > ROW_BYTES_MAX {
+        base = format!("~~{:032x}", xxh3_128(row.as_str().as_bytes()));
+    }
+    base.push_str(FIRST_SLOT);
+    base
 }
 
 /// The row a base tells, unless it is a hash.
 pub fn row_of(base: &str) -> Option<RowKey> {
-    if base.starts_with("~~") { None } else { unescaped(base).map(|row| RowKey::new(&row)) }
+    let row = base.strip_suffix(FIRST_SLOT)?;
+    if row.starts_with("~~") { None } else { unescaped(row).map(|row| RowKey::new(&row)) }
 }
 
 /// The queues of all lines.
@@ -125,7 +127,7 @@ pub fn book(tag: &str) -> String {
     format!("widerow:{{{tag}}}:jobs")
 }
 
-/// K5: before the base.
+/// K5: hashes of documents, before the number of the period they were put into.
 pub fn documents(tag: &str) -> String {
     format!("widerow:{{{tag}}}:document:")
 }
@@ -158,7 +160,7 @@ mod tests {
         let row = |n: usize| RowKey::new(&"x".repeat(n));
         assert_eq!(row_of(&base(&row(120))), Some(row(120)));
         let long = base(&row(121));
-        assert!(long.len() <= BASE_BYTES_MAX && row_of(&long).is_none() && long != base(&row(122)), "{long}");
+        assert!(long.len() <= ROW_BYTES_MAX && row_of(&long).is_none() && long != base(&row(122)), "{long}");
     }
 
     proptest! {

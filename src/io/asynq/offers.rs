@@ -184,28 +184,34 @@ impl AsynqQueue {
         let spilled = |lane: &Lane| if spilling.get(usize::from(lane.0)).copied().unwrap_or(false) { '1' } else { '0' };
         let line = scope.line.as_str();
         let digits: String = scope.lanes.iter().map(spilled).collect();
-        let mut args = vec![arg(rules.max_pending), arg(digits), arg(mode)];
+        // Lane by lane, each offer's place remembered. A scope that only coalesces need not hold the offer's lane.
+        let number = |item: &OfferItem| scope.number(item.lane).unwrap_or(1);
+        let mut order: Vec<usize> = (0..items.len()).collect();
+        order.sort_by_key(|i| number(&items[*i]));
+        let of_each = (1..=scope.lanes.len()).map(|lane| items.iter().filter(|item| number(item) == lane).count().to_string());
+        let of_each = of_each.collect::<Vec<_>>().join(",");
+        let mut args = vec![arg(rules.max_pending), arg(digits), arg(mode), arg(of_each)];
         let shared = message::type_field(line);
         let of_lane = |lane: &Lane| message::lane_fields(&names.queue(scope.line, *lane), rules.retries);
         let of_lanes: Vec<Vec<u8>> = scope.lanes.iter().map(of_lane).collect();
-        for item in items {
+        for item in order.iter().map(|i| &items[*i]) {
             args.push(item.base.clone().into_bytes());
-            // A scope that only coalesces need not hold the offer's lane.
-            let number = scope.number(item.lane).unwrap_or(1);
             let mut msg = shared.clone();
             msg.extend(message::payload_field(message::payload(line, item.row.as_str())));
-            msg.extend(message::id_field(&keys::first_id(&item.base)));
-            msg.extend_from_slice(of_lanes.get(number - 1).map_or(&[], Vec::as_slice));
+            msg.extend(message::id_field(&item.base));
+            msg.extend_from_slice(of_lanes.get(number(item) - 1).map_or(&[], Vec::as_slice));
             msg.extend(message::header_fields(&item.types));
             args.push(msg);
-            let mut spec = vec![64 + u8::try_from(number).unwrap_or(1)];
-            match item.load.strip_prefix("0,0,").filter(|_| item.gen_text.is_empty()) {
-                Some(rest) => spec.extend([b",", rest.as_bytes()].concat()),
-                None => spec.extend(format!("{}|{}", item.gen_text, item.load).into_bytes()),
-            }
-            args.push(spec);
+            let fresh = item.load.strip_prefix("0,0,").filter(|_| item.gen_text.is_empty());
+            args.push(match fresh {
+                Some(rest) => format!("{rest}/").into_bytes(),
+                None => format!(">{}|{}", item.gen_text, item.load).into_bytes(),
+            });
         }
-        self.run(scope, &scripts.offer, args).await
+        let answers: Vec<String> = self.run(scope, &scripts.offer, args).await?;
+        let mut placed = vec![String::from("0"); items.len()];
+        order.into_iter().zip(answers).for_each(|(i, answer)| placed[i] = answer);
+        Ok(placed)
     }
 }
 

@@ -138,7 +138,7 @@ impl ServerEntry {
                     host: self.host.clone(),
                     pid,
                     server_id: self.id.clone(),
-                    task_id: format!("{}~0", keys::base(&key.row)),
+                    task_id: keys::base(&key.row),
                     task_type: key.line.as_str().to_owned(),
                     task_payload: payload(key.line.as_str(), key.row.as_str()),
                     queue: held.queue.clone(),

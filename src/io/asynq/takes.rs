@@ -4,6 +4,7 @@ use super::offers::OfferItem;
 use super::overflow::Overflow;
 use super::queue::{AsynqQueue, Inner, arg};
 use super::scripts::Scope;
+use super::verdicts::DOCUMENT_MS;
 use super::{keys, message, record};
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{Name, RowKey};
@@ -18,9 +19,9 @@ const TAKEN_PER_CALL: usize = 500;
 /// Late jobs one taking puts aside at most, so that it ends soon.
 const LATE_PER_TAKE: usize = 1_000;
 
-/// What `take.lua` answers: credits, late ones dropped, jobs (base and the rest), messages and document hashes behind the
-/// numbers of their jobs, foreign tasks.
-type TakeAnswer = (String, u64, Vec<String>, Vec<Vec<u8>>, Vec<String>, Vec<ForeignRow>);
+/// What `take.lua` answers: credits, late ones dropped, jobs (base and what waited), numbers of those to be parked, messages
+/// and document hashes behind the numbers of their jobs, foreign tasks.
+type TakeAnswer = (String, u64, Vec<String>, Vec<usize>, Vec<Vec<u8>>, Vec<String>, Vec<ForeignRow>);
 /// A foreign task: lane, id, message.
 type ForeignRow = (usize, String, Vec<u8>);
 
@@ -70,8 +71,7 @@ impl AsynqQueue {
     /// Takes from one scope; says how many foreign tasks became jobs of ours.
     async fn take_scope(&self, scope: &Scope, max: usize, batch: &mut Batch) -> Result<usize, Fault> {
         let Inner { rules, scripts, next_lease, lines, .. } = &*self.inner;
-        let leases = (max + LATE_PER_TAKE) as u64;
-        let first = next_lease.fetch_add(leases, Ordering::AcqRel);
+        let first = next_lease.fetch_add(scope.lanes.len() as u64, Ordering::AcqRel);
         let all = scope.lanes.len() > 1 || self.inner.names.lanes() == 1;
         let credits = if all {
             let mut lines = lines.lock().unwrap_or_else(|e| e.into_inner());
@@ -97,8 +97,10 @@ impl AsynqQueue {
             arg(rules.expire_after),
             arg(LATE_PER_TAKE),
             arg(if all { scope.documents() } else { String::new() }),
+            arg(DOCUMENT_MS),
         ];
-        let (credits, dropped, rows, messages, documents, foreign): TakeAnswer = self.run(scope, &scripts.take, args).await?;
+        let (credits, dropped, rows, late, messages, documents, foreign): TakeAnswer =
+            self.run(scope, &scripts.take, args).await?;
         if all {
             let mut lines = lines.lock().unwrap_or_else(|e| e.into_inner());
             lines.entry(scope.line).or_default().credits = credits;
@@ -112,12 +114,12 @@ impl AsynqQueue {
         let mut parked = Vec::new();
         for (at, row) in rows.chunks(2).enumerate() {
             let (message, document) = (messages.get(&(at + 1)), documents.get(&(at + 1)));
-            let Some((mut job, park)) = taken(scope, row, message.copied().unwrap_or_default()) else {
+            let Some(mut job) = self.taken(scope, row, first, message.copied().unwrap_or_default()) else {
                 let what = format!("job {row:?} of line {}: its record cannot be read; its lease will end", scope.line);
                 return Err(Fault::new(FaultKind::Corrupt, self.inner.redis.place(), what));
             };
             job.last_document = document.and_then(|text| self.document(text));
-            if park { parked.push(job) } else { batch.jobs.push(job) }
+            if late.contains(&(at + 1)) { parked.push(job) } else { batch.jobs.push(job) }
         }
         batch.parked += parked.len() as u64;
         if !parked.is_empty() {
@@ -136,9 +138,20 @@ impl AsynqQueue {
         self.inner.life.lock().unwrap_or_else(|e| e.into_inner()).clone().unwrap_or_default()
     }
 
+    /// A job as the script hands it out: base, and what waited; the leases of its taking begin with `first`.
+    fn taken(&self, scope: &Scope, row: &[String], first: u64, msg: &[u8]) -> Option<Taken> {
+        let [base, waited] = row else { return None };
+        let (name, _) = waited.split_once(',')?;
+        let (_, load) = waited.strip_suffix('/').unwrap_or(waited).split_once('|')?;
+        let (at, lane) = scope.lanes.iter().enumerate().find(|(_, lane)| self.inner.names.lane(**lane) == name)?;
+        let (attempts, load) = record::unpack(load)?;
+        let key = JobKey { line: scope.line, row: row_of(base, msg, scope.line)? };
+        Some(Taken { key, lane: *lane, load, attempts, lease: Lease(first + at as u64), last_document: None })
+    }
+
     /// J8: late jobs lie aside first, then leave Redis.
     async fn park(&self, jobs: Vec<Taken>) -> Result<(), Fault> {
-        let ends: Vec<_> = jobs.iter().map(|job| (job.key.clone(), job.lease, "x".to_owned())).collect();
+        let ends: Vec<_> = jobs.iter().map(|job| (job.key.clone(), job.lease, "x".to_owned(), None)).collect();
         let gate = self.inner.gate.lock().await;
         let put = move |overflow: &mut Overflow| {
             jobs.into_iter().try_for_each(|job| overflow.put(&job.key, job.lane, job.attempts, job.load, Hold::Parked))
@@ -186,15 +199,4 @@ pub(super) fn row_of(base: &str, msg: &[u8], line: Name) -> Option<RowKey> {
         let task = message::TaskMessage::decode(msg).ok()?;
         message::row_of(&task.payload, line.as_str()).ok().map(|row| RowKey::new(&row))
     })
-}
-
-/// A job as the script hands it out: base, and `lane's number,lease,park,gen|load`. Says also whether it is to be parked.
-fn taken(scope: &Scope, row: &[String], msg: &[u8]) -> Option<(Taken, bool)> {
-    let [base, rest] = row else { return None };
-    let mut parts = rest.splitn(4, ',');
-    let (lane, lease, park) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()? == "1");
-    let (_, load) = parts.next()?.split_once('|')?;
-    let (attempts, load) = record::unpack(load)?;
-    let key = JobKey { line: scope.line, row: row_of(base, msg, scope.line)? };
-    Some((Taken { key, lane: scope.lane(lane), load, attempts, lease: Lease(lease), last_document: None }, park))
 }

@@ -18,6 +18,10 @@ use prost::Message;
 const PER_CALL: usize = 200;
 /// A foreign worker's lease may be over this long: its clock may differ from the server's.
 const FOREIGN_LEASE_MS: i64 = 30_000;
+/// Records of the book one tending looks at; more, and again, where many of them are stale.
+const SWEPT: usize = 20;
+const SWEPT_MUCH: usize = 500;
+const SWEEPS_MAX: usize = 40;
 /// Rows that come back from the overflow at once.
 const BACK_PER_CALL: usize = 200;
 
@@ -82,17 +86,29 @@ impl AsynqQueue {
 
     async fn tend_scope(&self, scope: &Scope, number: usize) -> Result<u64, Fault> {
         let (line, scripts) = (scope.line, &self.inner.scripts);
-        let sweep = self.with_line(line, |state| state.sweep.get(&number).cloned().unwrap_or_else(|| "0".into()));
-        // Once a round of the book: a look at what runs without a lease.
-        let round = u8::from(sweep == "0");
-        let args = vec![arg(PER_CALL), arg(FOREIGN_LEASE_MS), arg(round), arg(sweep)];
-        let (moved, next, ended): (u64, String, Vec<(String, String)>) = self.run(scope, &scripts.tend, args).await?;
-        self.with_line(line, |state| state.sweep.insert(number, next));
-        let rows: Vec<(JobKey, u64)> = ended.into_iter().filter_map(|(base, text)| self.row_ended(line, &base, &text)).collect();
-        if !rows.is_empty() {
-            self.rows_ended(rows).await?;
+        let mut total = 0;
+        let mut page = SWEPT;
+        for _ in 0..SWEEPS_MAX {
+            let sweep = self.with_line(line, |state| state.sweep.get(&number).cloned().unwrap_or_else(|| "0".into()));
+            // Once a round of the book: a look at what runs without a lease.
+            let round = u8::from(sweep == "0");
+            let args = vec![arg(PER_CALL), arg(FOREIGN_LEASE_MS), arg(round), arg(sweep), arg(page)];
+            let (moved, next, ended, stale): (u64, String, Vec<(String, String)>, usize) =
+                self.run(scope, &scripts.tend, args).await?;
+            self.with_line(line, |state| state.sweep.insert(number, next));
+            let rows: Vec<(JobKey, u64)> =
+                ended.into_iter().filter_map(|(base, text)| self.row_ended(line, &base, &text)).collect();
+            if !rows.is_empty() {
+                self.rows_ended(rows).await?;
+            }
+            total += moved;
+            // Where foreign workers do the work, they leave more behind than a glance would find.
+            if stale * 4 < page {
+                break;
+            }
+            page = SWEPT_MUCH;
         }
-        Ok(moved)
+        Ok(total)
     }
 
     /// A job from our overflow that a foreign worker ended.

@@ -11,26 +11,26 @@ use crate::ports::queue::Finish;
 /// Verdicts of one script call.
 const VERDICTS_PER_CALL: usize = 200;
 /// K5: how long a document's hash counts.
-const DOCUMENT_MS: i64 = 3_600_000;
+pub(super) const DOCUMENT_MS: i64 = 3_600_000;
 
-/// Key, lease, and kind with what follows it, as in `finish.lua`.
-pub(super) type End = (JobKey, Lease, String);
+/// Key, lease, kind as in `finish.lua`, and the document's hash (K5).
+pub(super) type End = (JobKey, Lease, String, Option<u64>);
 
 impl AsynqQueue {
     pub(super) async fn finish_all(&self, verdicts: Vec<Finish>) -> Result<Vec<Settled>, Fault> {
         let skipping = !self.inner.redis.is_cluster() || self.inner.names.lanes() == 1;
         let life = self.known_life();
         let ends = verdicts.into_iter().map(|Finish { key, lease, verdict, document }| {
-            let kind = match verdict {
+            let (kind, hash) = match verdict {
                 Verdict::Done => match document.filter(|_| skipping && !life.is_empty()) {
-                    Some(hash) => format!("d{life},{hash}"),
-                    None => "d".to_owned(),
+                    Some(hash) => (String::from("h"), Some(hash)),
+                    None => (String::from("d"), None),
                 },
-                Verdict::Retry { at, counts } => format!("{}{}", if counts { 'r' } else { 'c' }, at.0),
-                Verdict::Bury { reason } => format!("b{}", message::short(&reason)),
-                Verdict::Requeue => "q".to_owned(),
+                Verdict::Retry { at, counts } => (format!("{}{}", if counts { 'r' } else { 'c' }, at.0), None),
+                Verdict::Bury { reason } => (format!("b{}", message::short(&reason)), None),
+                Verdict::Requeue => (String::from("q"), None),
             };
-            (key, lease, kind)
+            (key, lease, kind, hash)
         });
         self.settle(ends.collect()).await
     }
@@ -54,7 +54,7 @@ impl AsynqQueue {
                             "2" => Settled::GaveWay,
                             _ => continue,
                         };
-                        if code != "1" || !ends[*i].2.starts_with(['d', 'x', 'b']) {
+                        if code != "1" || !ends[*i].2.starts_with(['d', 'h', 'x', 'b']) {
                             self.inner.bells.of(line).notify_waiters();
                         }
                         let seq = gen_text.strip_prefix(&self.inner.token).and_then(|rest| rest.strip_prefix('-')?.parse().ok());
@@ -75,12 +75,23 @@ impl AsynqQueue {
     }
 
     async fn finish_chunk(&self, scope: &Scope, chunk: &[usize], ends: &[End]) -> Result<Vec<String>, Fault> {
-        let mut args = vec![arg(scope.documents()), arg(DOCUMENT_MS)];
-        for i in chunk {
-            let (key, lease, kind) = &ends[*i];
-            args.extend([keys::base(&key.row).into_bytes(), arg(lease.0), arg(kind)]);
+        // What shares a lease and a kind goes together; each verdict's place is remembered.
+        let mut order: Vec<usize> = (0..chunk.len()).collect();
+        let alike = |i: &usize| (ends[chunk[*i]].1, ends[chunk[*i]].2.as_str());
+        order.sort_by(|a, b| alike(a).cmp(&alike(b)));
+        let mut args = vec![arg(scope.documents()), arg(DOCUMENT_MS), self.known_life().into_bytes()];
+        for group in order.chunk_by(|a, b| alike(a) == alike(b)) {
+            let Some((Lease(lease), kind)) = group.first().map(alike) else { continue };
+            args.extend([arg(lease), arg(kind), arg(group.len())]);
+            for (key, .., hash) in group.iter().map(|i| &ends[chunk[*i]]) {
+                args.push(keys::base(&key.row).into_bytes());
+                args.extend(hash.map(arg));
+            }
         }
-        self.run(scope, &self.inner.scripts.finish, args).await
+        let answers: Vec<String> = self.run(scope, &self.inner.scripts.finish, args).await?;
+        let mut placed = vec![String::from("0"); chunk.len()];
+        order.into_iter().zip(answers).for_each(|(i, answer)| placed[i] = answer);
+        Ok(placed)
     }
 
     pub(super) async fn extend_all(&self, leases: Vec<(JobKey, Lease)>) -> Result<(), Fault> {

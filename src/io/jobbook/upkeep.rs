@@ -196,6 +196,7 @@ impl<S: Shelf> JobBook<S> {
                 buried: lane.aside(Aside::Buried) as u64,
                 oldest: None,
                 unfinished: None,
+                diverted: false,
             })
             .collect();
         let waiting = line.slots.values().filter_map(|slot| slot.entry.state.waiting.as_ref());

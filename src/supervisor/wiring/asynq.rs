@@ -5,12 +5,13 @@ use crate::domain::fault::{Fault, FaultKind};
 use crate::io::asynq::{AsynqQueue, Server, Setup, look};
 use crate::io::clients;
 use crate::io::embedded::{EmbeddedStore, overflow_shelf};
+use crate::io::jobbook::Shelf;
 use crate::io::redis::Redis;
 use crate::ports::queue::JobQueue;
-use crate::settings::{AsynqSettings, Settings};
+use crate::settings::{AsynqSettings, LedgerKind, Settings};
 use std::sync::Arc;
 
-/// The queue; what overflows is kept in the embedded store, which outlives Redis (J9).
+/// The queue; what overflows is kept in the embedded store or a database, which outlive Redis (J9).
 ///
 /// # Errors
 /// Settings that the client refuses.
@@ -20,9 +21,40 @@ pub fn queue(asynq: &AsynqSettings, settings: &Settings, store: &Arc<EmbeddedSto
         asynq: asynq.clone(),
         queue: settings.queue.clone(),
         lines: settings.lines.iter().map(|line| line.line.name).collect(),
-        overflow: overflow_shelf(Arc::clone(store), &settings.queue),
+        overflow: overflow(settings, store)?,
         clock: None,
     })?))
+}
+
+fn overflow(settings: &Settings, store: &Arc<EmbeddedStore>) -> Result<Box<dyn Shelf>, Fault> {
+    match &settings.ledger {
+        LedgerKind::Embedded => Ok(overflow_shelf(Arc::clone(store), &settings.queue)),
+        #[cfg(feature = "mysql")]
+        LedgerKind::Mysql(mysql) => crate::io::mysql::overflow_shelf(mysql, &settings.node.id, &settings.queue),
+        #[cfg(not(feature = "mysql"))]
+        LedgerKind::Mysql(_) => Err(super::left_out("ledger mysql")),
+    }
+}
+
+/// Whether the database of the overflow answers and lets us.
+#[cfg(feature = "mysql")]
+pub fn probe_ledger(mysql: &crate::settings::MysqlSettings) -> Probe {
+    let reached = crate::io::mysql::Mysql::new(mysql).and_then(|way| Ok((way.version()?, way.place().to_owned())));
+    match reached {
+        Ok((version, place)) => {
+            Probe::fine(format!("ledger at {place}"), format!("{version}; its table is made when it is missing"))
+        }
+        Err(fault) => {
+            let remedy = match fault.kind {
+                FaultKind::Forbidden => {
+                    "give the user SELECT, INSERT, UPDATE, DELETE and CREATE there, or correct `ledger.mysql.url`"
+                }
+                FaultKind::Unreachable | FaultKind::Timeout => "start the server, or correct `ledger.mysql.url`",
+                _ => "correct `ledger.mysql`",
+            };
+            Probe::lacking(format!("ledger at {}", fault.place), fault.what, remedy)
+        }
+    }
 }
 
 /// Whether the server answers, is new enough, keeps what it is given, and lets us.

@@ -75,6 +75,10 @@ pub fn probe(settings: &Settings) -> Vec<Probe> {
     #[cfg(feature = "redis")]
     if let QueueKind::Asynq(asynq) = &settings.queue.kind {
         questions.push(Question::new("queue", || super::asynq::probe(asynq)));
+        #[cfg(feature = "mysql")]
+        if let crate::settings::LedgerKind::Mysql(mysql) = &settings.ledger {
+            questions.push(Question::new("ledger", || vec![super::asynq::probe_ledger(mysql)]));
+        }
     }
     let sources = settings.sources.iter();
     questions.extend(sources.map(|s| Question::new(format!("source {}", s.name), move || source(s, settings))));

@@ -17,6 +17,10 @@ bodies!(
     not_on_a_cluster: [],
 );
 
+// With what lies aside in a database.
+#[cfg(all(feature = "mysql", feature = "redis"))]
+crate::place::on_mysql!(late_jobs_are_parked_and_come_back, parked_jobs_are_released_by_hand);
+
 /// Goal: J8 `run`. Method: a job far older than allowed is handed out.
 async fn late_jobs_run_by_default(place: &Place) {
     let world = World::new(place, |_| ());

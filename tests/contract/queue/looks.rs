@@ -17,6 +17,10 @@ bodies!(
     not_on_a_cluster: [],
 );
 
+// With what lies aside in a database.
+#[cfg(all(feature = "mysql", feature = "redis"))]
+crate::place::on_mysql!(counts_and_lists_agree);
+
 /// Goal: what people see. Method: one job in each state; counts, lists by state, by row, by line, and the limit.
 async fn counts_and_lists_agree(place: &Place) {
     let world = World::new(place, |settings| {
@@ -45,6 +49,7 @@ async fn counts_and_lists_agree(place: &Place) {
         oldest: Some(world.clock.now()),
         // The parked one, offered first of all (J11).
         unfinished: Some(Millis(1_000_000)),
+        diverted: false,
     };
     assert_eq!(world.count(2).await, want);
     assert_eq!(world.count(1).await, LaneCount { buried: 1, ..LaneCount::default() });

@@ -16,6 +16,15 @@ bodies!(
     not_on_a_cluster: [],
 );
 
+// With what lies aside in a database.
+#[cfg(all(feature = "mysql", feature = "redis"))]
+crate::place::on_mysql!(
+    a_full_lane_spills_and_takes_back_in_order,
+    a_spilled_job_survives_offers_of_every_kind,
+    a_change_during_an_overflow_run_is_not_lost,
+    released_jobs_do_not_overfill_a_lane
+);
+
 /// Goal: J9. Method: 3 times what a lane takes; order kept over several refills; newer offers queue behind older ones.
 async fn a_full_lane_spills_and_takes_back_in_order(place: &Place) {
     let world = World::new(place, |settings| settings.max_pending = 20);

@@ -4,8 +4,10 @@
 
 mod faults;
 mod peer;
+mod places;
 mod soundness;
 mod stress;
+mod workers;
 
 use crate::servers::Server;
 use std::sync::Arc;
@@ -17,7 +19,7 @@ use widerow::io::asynq::{AsynqQueue, Setup};
 use widerow::io::jobbook::MemoryShelf;
 use widerow::io::redis::Redis;
 use widerow::ports::queue::{Finish, JobQueue, Taken};
-use widerow::settings::{AsynqSettings, OnLate, Queue, QueueKind, RedisAddress, RedisMode, Retry, Secret};
+use widerow::settings::{AsynqSettings, OnLate, Queue, QueueKind, RedisAddress, RedisMode, Retry, Secret, Tls};
 
 const LINE: &str = "search";
 
@@ -45,29 +47,39 @@ struct Wish {
     allow_eviction: bool,
     max_pending: usize,
     timeout: Duration,
+    lease: Duration,
+    tls: Option<Tls>,
 }
 
 impl Default for Wish {
     fn default() -> Self {
         let timeout = Duration::from_secs(20);
-        Self { prefix: "", clock: None, login: None, allow_eviction: false, max_pending: 5_000, timeout }
+        let lease = Duration::from_secs(30);
+        Self { prefix: "", clock: None, login: None, allow_eviction: false, max_pending: 5_000, timeout, lease, tls: None }
     }
+}
+
+/// A plain server at `host:port`.
+fn address_of(host: &str) -> RedisAddress {
+    let (hosts, timeout) = (vec![host.to_owned()], Duration::from_secs(20));
+    RedisAddress { mode: RedisMode::Single, hosts, database: 0, username: None, password: None, tls: None, timeout }
 }
 
 fn address(server: &Server, wish: &Wish) -> RedisAddress {
     RedisAddress {
-        mode: RedisMode::Single,
-        hosts: vec![server.address()],
-        database: 0,
         username: wish.login.map(|(user, _)| user.to_owned()),
         password: wish.login.map(|(_, password)| Secret::new(password.to_owned())),
-        tls: None,
+        tls: wish.tls.clone(),
         timeout: wish.timeout,
+        ..address_of(&server.address())
     }
 }
 
 fn queue(server: &Server, wish: Wish) -> AsynqQueue {
-    let redis = address(server, &wish);
+    queue_at(address(server, &wish), wish)
+}
+
+fn queue_at(redis: RedisAddress, wish: Wish) -> AsynqQueue {
     let settings = Queue {
         kind: QueueKind::Embedded,
         lanes: [("urgent", 6), ("normal", 3), ("bulk", 1)].map(|(name, weight)| (Name::of(name), weight)).into(),
@@ -76,7 +88,7 @@ fn queue(server: &Server, wish: Wish) -> AsynqQueue {
         max_pending: wish.max_pending,
         expire_after: Duration::from_secs(1_200),
         on_late: OnLate::Run,
-        lease: Duration::from_secs(30),
+        lease: wish.lease,
         retry: Retry { max: 25, base: Duration::from_secs(1), cap: Duration::from_secs(300) },
     };
     let way = Redis::new(&redis).unwrap();

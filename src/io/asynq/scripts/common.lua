@@ -1,16 +1,17 @@
 -- What every script begins with.
 --
--- KEYS[1] the line's book: base -> record      KEYS[2…] one per lane, highest first: `asynq:{queue}:`
+-- KEYS[1] the line's book: base -> record      KEYS[2…] one per lane, highest first: `asynq:{queue}:`. A base is the id of
+-- a key's job where nothing else of the key is: it ends in ~0, its follow-up's id in ~1.
 -- ARGV[1] now in ms, or empty: the server's clock      ARGV[2] the lanes' names, joined by commas
 --
 -- Record: `waiting/active`, either may be empty.
 --   waiting: lane,slot,hold,gen|load     hold: p pending, d set back until the run before it ends, r<ms> retry, b archived
---   active:  lane,slot,lease,gen|load    lease 0: a foreign worker took it
---   load:    attempts,first,oldest,newest,flags,types     flags: 1 must write, 2 run late; types joined by +
--- A job's id is base~slot. What a record says is checked against the task's own hash before it is relied upon,
--- because asynq's tools and workers change tasks without it.
+--   active:  lease=waiting               what waited when it was taken; lease 0: a foreign worker took it
+--   load:    attempts,first,oldest,newest,flags,types     first in 13 digits; flags: 1 must write, 2 run late; types joined by +
+-- What a record says is checked against the task's own hash before it is relied upon, because asynq's tools and workers
+-- change tasks without it. Beside the book each lane counts its unfinished jobs by the second of their first offer (J11).
 
-local call, byte, match, text_sub = redis.call, string.byte, string.match, string.sub
+local call, byte, find, match, text_sub = redis.call, string.byte, string.find, string.match, string.sub
 local book = KEYS[1]
 local now = tonumber(ARGV[1])
 if not now then
@@ -54,16 +55,59 @@ local function load_recs(bases)
         end
     end
 end
-local function set_rec(base, waiting, active)
-    recs[base] = (waiting or active) and ((waiting or '') .. '/' .. (active or '')) or false
-    dirty[base] = true
-end
 local function batched(command, key, list)
     for from = 1, #list, 1000 do
-        redis.call(command, key, unpack(list, from, math.min(from + 999, #list)))
+        call(command, key, unpack(list, from, math.min(from + 999, #list)))
     end
 end
+
+-- The two halves of a record, as text, or nil.
+local function halves(rec)
+    if not rec then return nil, nil end
+    local cut = find(rec, '/', 1, true)
+    local waiting, active = text_sub(rec, 1, cut - 1), text_sub(rec, cut + 1)
+    -- What is taken alone gets its lease put before it, and keeps its own bar.
+    if byte(active, -1) == 47 then active = text_sub(active, 1, -2) end
+    return waiting ~= '' and waiting or nil, active ~= '' and active or nil
+end
+-- One half: lane's index (nil: not a lane of this call), slot, hold or lease, gen, load.
+local function parts(half)
+    local lease, waiting = match(half, '^(%d+)=(.*)$')
+    local lane, slot, hold, gen, load = match(waiting or half, '^([^,]*),(%d+),([^,]*),([^|]*)|(.*)$')
+    return lane_of[lane], slot, lease or hold, gen, load
+end
+local function half(lane, slot, hold, gen, load)
+    return lanes[lane] .. ',' .. slot .. ',' .. hold .. ',' .. gen .. '|' .. load
+end
+
+-- How many unfinished jobs more or less there are, per lane and second of their first offer.
+local births = {}
+for lane = 1, #lanes do births[lane] = {} end
+local function count_birth(part, by)
+    local lane, _, hold, _, load = parts(part)
+    if lane and hold ~= 'b' then
+        local second = text_sub(string.format('%013.0f', tonumber(match(load, '^%d+,(%d+)'))), 1, 10)
+        births[lane][second] = (births[lane][second] or 0) + by
+    end
+end
+local function count_births(rec, by)
+    local waiting, active = halves(rec)
+    if waiting then count_birth(waiting, by) end
+    if active then count_birth(active, by) end
+end
+local function firsts(lane) return P[lane] .. 'widerow:firsts' end
+
+-- What the short ways of scripts found out, to be written as it is.
+local quick_set, quick_sets, quick_del = {}, 0, {}
+local function set_rec(base, waiting, active)
+    if recs[base] then count_births(recs[base], -1) end
+    recs[base] = (waiting or active) and ((waiting or '') .. '/' .. (active or '')) or false
+    if recs[base] then count_births(recs[base], 1) end
+    dirty[base] = true
+end
 local function save_recs()
+    batched('HSET', book, quick_set)
+    batched('HDEL', book, quick_del)
     local set, del = {}, {}
     for base in pairs(dirty) do
         if recs[base] then
@@ -75,22 +119,11 @@ local function save_recs()
     end
     batched('HSET', book, set)
     batched('HDEL', book, del)
-end
-
--- The two halves of a record, as text, or nil.
-local function halves(rec)
-    if not rec then return nil, nil end
-    local cut = string.find(rec, '/', 1, true)
-    local waiting, active = string.sub(rec, 1, cut - 1), string.sub(rec, cut + 1)
-    return waiting ~= '' and waiting or nil, active ~= '' and active or nil
-end
--- One half: lane's index (nil: not a lane of this call), slot, hold or lease, gen, load.
-local function parts(half)
-    local lane, slot, x, gen, load = string.match(half, '^([^,]*),(%d+),([^,]*),([^|]*)|(.*)$')
-    return lane_of[lane], slot, x, gen, load
-end
-local function half(lane, slot, x, gen, load)
-    return lanes[lane] .. ',' .. slot .. ',' .. x .. ',' .. gen .. '|' .. load
+    for lane = 1, #lanes do
+        for second, by in pairs(births[lane]) do
+            if by ~= 0 and call('HINCRBY', firsts(lane), second, by) <= 0 then call('HDEL', firsts(lane), second) end
+        end
+    end
 end
 local function fields(load)
     local attempts, first, oldest, newest, flags, types = string.match(load, '^(%d+),(%d+),(%-?%d*),(%-?%d*),(%d+),(.*)$')
@@ -100,7 +133,7 @@ local function whole(n)
     return n and string.format('%d', n) or ''
 end
 local function join(attempts, first, oldest, newest, flags, types)
-    return attempts .. ',' .. whole(first) .. ',' .. whole(oldest) .. ',' .. whole(newest) .. ',' .. flags .. ',' .. types
+    return attempts .. ',' .. string.format('%013.0f', first) .. ',' .. whole(oldest) .. ',' .. whole(newest) .. ',' .. flags .. ',' .. types
 end
 local function pick(a, b, choose)
     if a and b then return choose(a, b) end
@@ -148,10 +181,12 @@ local function append(key, bytes)
     if msg then redis.call('HSET', key, 'msg', msg .. bytes) end
 end
 
-local function id_of(base, slot) return base .. '~' .. slot end
-local function base_of(id) return string.sub(id, 1, -3), string.sub(id, -1) end
+local function id_of(base, slot) return slot == '0' and base or text_sub(base, 1, -2) .. slot end
+local function base_of(id)
+    local slot = text_sub(id, -1)
+    return slot == '0' and id or text_sub(id, 1, -2) .. '0', slot
+end
 local function task(lane, id) return T[lane] .. id end
-local function firsts(lane) return P[lane] .. 'widerow:first' end
 local function state_of(lane, id)
     return lane and redis.call('HGET', task(lane, id), 'state') or nil
 end
@@ -186,9 +221,6 @@ local function raise(from, to, base, slot, new_slot, hold)
     redis.call('DEL', new)
     redis.call('RENAME', old, new)
     append(new, queue_field(to) .. id_field(new_id))
-    local first = redis.call('ZSCORE', firsts(from), old_id)
-    redis.call('ZREM', firsts(from), old_id)
-    redis.call('ZADD', firsts(to), first or now, new_id)
     if score then
         redis.call('ZADD', P[to] .. state, score, new_id)
     else
@@ -201,7 +233,7 @@ end
 local function settle(base, waiting, lane, slot, gen, load, kind, at, reason)
     local id = id_of(base, slot)
     local key = task(lane, id)
-    local attempts, first = fields(load)
+    local attempts = fields(load)
     if kind == 'r' or kind == 'b' then attempts = attempts + 1 end
     if waiting then
         local w_lane, w_slot, w_hold, w_gen, w_load = parts(waiting)
@@ -221,9 +253,7 @@ local function settle(base, waiting, lane, slot, gen, load, kind, at, reason)
                 hook_pending(w_lane, w_id, true)
                 w_hold = 'p'
             end
-            redis.call('ZADD', firsts(w_lane), 'LT', first, w_id)
             redis.call('DEL', key)
-            redis.call('ZREM', firsts(lane), id)
             if lane < w_lane then
                 raise(w_lane, lane, base, w_slot, w_slot, w_hold)
                 w_lane = lane
@@ -240,7 +270,6 @@ local function settle(base, waiting, lane, slot, gen, load, kind, at, reason)
         redis.call('ZADD', P[lane] .. 'archived', whole_seconds(now), id)
         redis.call('HSET', key, 'state', 'archived')
         append(key, failed_fields(attempts, reason))
-        redis.call('ZREM', firsts(lane), id)
         hold, gen = 'b', ''
     else
         hook_retry(lane, id, at)

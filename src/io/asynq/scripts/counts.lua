@@ -1,5 +1,5 @@
 -- Counts per lane: pending and set back, retry, active, archived, first offer of the oldest that waits, of the oldest
--- unfinished. And how long until a retry is due, in ms: 0 is now, -1 never.
+-- unfinished, to the second below. And how long until a retry is due, in ms: 0 is now, -1 never.
 
 local out, due = {}, -1
 local function first_of(id)
@@ -17,14 +17,13 @@ for lane = 1, #lanes do
     for _, set in ipairs({ 'retry', 'scheduled' }) do
         for _, id in ipairs(redis.call('ZRANGE', P[lane] .. set, 0, 9)) do oldest = pick(oldest, first_of(id), math.min) end
     end
-    local head = redis.call('ZRANGE', firsts(lane), 0, 0, 'WITHSCORES')
-    -- A foreign worker that ended a job leaves its entry here.
-    for _ = 1, 1000 do
-        if not head[1] or redis.call('EXISTS', task(lane, head[1])) == 1 then break end
-        redis.call('ZREM', firsts(lane), head[1])
-        head = redis.call('ZRANGE', firsts(lane), 0, 0, 'WITHSCORES')
-    end
+    local unfinished
+    for _, second in ipairs(redis.call('HKEYS', firsts(lane))) do unfinished = pick(unfinished, tonumber(second), math.min) end
     local pending = redis.call('LLEN', P[lane] .. 'pending')
+    local retry, scheduled = redis.call('ZCARD', P[lane] .. 'retry'), redis.call('ZCARD', P[lane] .. 'scheduled')
+    local active = redis.call('LLEN', P[lane] .. 'active')
+    -- Foreign workers end jobs without a word to us; what they leave behind is found in time, an empty lane at once.
+    if pending + retry + scheduled + active == 0 then unfinished = nil end
     local paused = redis.call('EXISTS', P[lane] .. 'paused') == 1
     if pending > 0 and not paused then due = 0 end
     if not paused then
@@ -37,8 +36,7 @@ for lane = 1, #lanes do
         end
     end
     out[lane] = {
-        pending + redis.call('ZCARD', P[lane] .. 'scheduled'), redis.call('ZCARD', P[lane] .. 'retry'),
-        redis.call('LLEN', P[lane] .. 'active'), redis.call('ZCARD', P[lane] .. 'archived'), whole(oldest), whole(tonumber(head[2])),
+        pending + scheduled, retry, active, redis.call('ZCARD', P[lane] .. 'archived'), whole(oldest), whole(unfinished and unfinished * 1000),
     }
 end
 return { out, due }

@@ -14,7 +14,6 @@ for n, base in ipairs(bases) do
         if (ARGV[3] == 'a' and state == 'archived') or (ARGV[3] == 'w' and UNSTARTED[state]) then
             unhook(lane, id, state)
             redis.call('DEL', task(lane, id))
-            redis.call('ZREM', firsts(lane), id)
             set_rec(base, nil, active)
             out[n] = load
         end

@@ -1,18 +1,18 @@
 -- Offers of one line (J1, J2, J4, J9).
 --
 -- ARGV[3] jobs a lane takes   ARGV[4] one digit per lane: 1 = older jobs of it lie in the overflow
--- ARGV[5] c: only coalesce; a: create too; s: create even where the lane is full
--- then per offer: base, message as it lies in slot 0 of its lane, and one character for the lane (64 + its number) with
--- `gen|load` or, of a new job, `,` and what follows the times of its load
+-- ARGV[5] c: only coalesce; a: create too; s: create even where the lane is full   ARGV[6] how many offers of each lane
+-- then per offer, lane by lane: base, message as it lies in slot 0 of its lane, and of a new job what follows the times of
+-- its load, with a bar; else `>gen|load`
 -- Answers per offer: 1 created, 2 coalesced, 3 the lane is full (with the load of a buried job it would revive), 0 nothing.
 
 local max = tonumber(ARGV[3])
-local full, pushes, births = {}, {}, {}
+local full, pushes, pushed, born = {}, {}, {}, {}
 for lane = 1, #lanes do
     full[lane] = string.sub(ARGV[4], lane, lane) == '1'
-    pushes[lane], births[lane] = {}, {}
+    pushes[lane], pushed[lane], born[lane] = {}, 0, 0
 end
-local mode, begin = ARGV[5], 6
+local mode, begin = ARGV[5], 7
 local bases, room, out = {}, {}, {}
 for i = begin, #ARGV, 3 do bases[#bases + 1] = ARGV[i] end
 load_recs(bases)
@@ -20,8 +20,7 @@ load_recs(bases)
 local function flush()
     for lane = 1, #lanes do
         batched('LPUSH', P[lane] .. 'pending', pushes[lane])
-        batched('ZADD', firsts(lane), births[lane])
-        pushes[lane], births[lane] = {}, {}
+        pushes[lane], pushed[lane] = {}, 0
     end
 end
 local function is_full(lane)
@@ -30,18 +29,16 @@ local function is_full(lane)
     if room[lane] <= 0 then full[lane] = true end
     return full[lane]
 end
-local now_text = whole(now)
+local now_text = string.format('%013.0f', now)
 local now_load = '0,' .. now_text .. ','
-local function put(lane, id, first, msg)
+local function put(lane, id, msg)
     if call('HSET', T[lane] .. id, 'msg', msg, 'state', 'pending', 'pending_since', now_ns) < 3 then
         -- A task of this id that our book did not know: it leaves every place it may be in.
         for _, list in ipairs({ 'pending', 'active' }) do redis.call('LREM', P[lane] .. list, 0, id) end
         for _, set in ipairs({ 'lease', 'scheduled', 'retry', 'archived', 'completed' }) do redis.call('ZREM', P[lane] .. set, id) end
     end
-    local births, pushes = births[lane], pushes[lane]
-    pushes[#pushes + 1] = id
-    births[#births + 1] = first
-    births[#births + 1] = id
+    pushed[lane] = pushed[lane] + 1
+    pushes[lane][pushed[lane]] = id
     room[lane] = (room[lane] or 0) - 1
 end
 -- `asked` is the lane its message names.
@@ -49,42 +46,54 @@ local function create(lane, asked, base, slot, gen, load, msg)
     local id = id_of(base, slot)
     if lane ~= asked then msg = msg .. queue_field(lane) end
     if slot ~= '0' then msg = msg .. id_field(id) end
-    put(lane, id, match(load, '^%d+,(%d+)'), msg)
+    put(lane, id, msg)
     return half(lane, slot, 'p', gen, load)
 end
 
 -- The two ways nearly all offers go; they do what the general one below does, with fewer texts made on the way.
-local fresh = {}
-for lane = 1, #lanes do fresh[lane] = lanes[lane] .. ',0,p,|' .. now_load end
+local waits, fresh = {}, {}
+for lane = 1, #lanes do
+    waits[lane] = lanes[lane] .. ',0,p,|0,'
+    fresh[lane] = waits[lane] .. now_text .. ','
+end
 -- No record: a job of slot 0. `spec` as in ARGV.
 local function quick_create(base, msg, spec, lane)
-    put(lane, base .. '~0', now_text, msg)
-    recs[base] = fresh[lane] .. text_sub(spec, 3) .. '/'
-    dirty[base] = true
+    put(lane, base, msg)
+    local rec = fresh[lane] .. spec
+    recs[base] = rec
+    quick_set[quick_sets + 1], quick_set[quick_sets + 2] = base, rec
+    quick_sets = quick_sets + 2
+    born[lane] = born[lane] + 1
     return 1
 end
 -- It waits in this lane or a higher one, nothing of its key runs, and the offer brings no new types. Nil: not so.
 local function quick_coalesce(base, rec, spec, lane)
+    -- The same change once more, as by many rows of one transaction: nothing to write.
+    local same = #fresh[lane]
+    if #rec == same + #spec and find(rec, spec, same + 1, true) and find(rec, waits[lane], 1, true) == 1
+        and UNSTARTED[call('HGET', T[lane] .. base, 'state')] then return 2 end
     local name, slot, rest, oldest, newest, flags, types = match(rec, '^([^,]*),(%d)(,[^|]*|%d+,%d+,)(%-?%d*),(%-?%d*),(%d+),([^/]*)/$')
     local w_lane = lane_of[name]
     if not w_lane or lane < w_lane then return nil end
-    local o2, n2, f2, t2 = match(spec, '^.,(%-?%d*),(%-?%d*),(%d+),(.*)$')
-    if t2 ~= types and t2 ~= '' or not UNSTARTED[call('HGET', T[w_lane] .. base .. '~' .. slot, 'state')] then return nil end
+    local o2, n2, f2, t2 = match(spec, '^(%-?%d*),(%-?%d*),(%d+),(.*)/$')
+    if t2 ~= types and t2 ~= '' or not UNSTARTED[state_of(w_lane, id_of(base, slot))] then return nil end
     if o2 == oldest and n2 == newest and f2 == flags then return 2 end
     if o2 ~= oldest and o2 ~= '' and (oldest == '' or tonumber(o2) < tonumber(oldest)) then oldest = o2 end
     if n2 ~= newest and n2 ~= '' and (newest == '' or tonumber(n2) > tonumber(newest)) then newest = n2 end
     if f2 ~= flags then flags = bit.bor(flags, f2) end
-    recs[base] = name .. ',' .. slot .. rest .. oldest .. ',' .. newest .. ',' .. flags .. ',' .. types .. '/'
-    dirty[base] = true
+    rec = name .. ',' .. slot .. rest .. oldest .. ',' .. newest .. ',' .. flags .. ',' .. types .. '/'
+    recs[base] = rec
+    quick_set[quick_sets + 1], quick_set[quick_sets + 2] = base, rec
+    quick_sets = quick_sets + 2
     return 2
 end
 
 local function offer(base, msg, spec, lane)
     local gen, load = '', nil
-    if byte(spec, 2) == 44 then
-        load = now_load .. text_sub(spec, 3)
+    if byte(spec, 1) == 62 then
+        gen, load = match(spec, '^>([^|]*)|(.*)$')
     else
-        gen, load = string.match(spec, '^.([^|]*)|(.*)$')
+        load = now_load .. text_sub(spec, 1, -2)
     end
     local answer
     local waiting, active = halves(recs[base])
@@ -127,7 +136,7 @@ local function offer(base, msg, spec, lane)
             end
         elseif state == 'active' then
             -- A foreign worker took it: what comes now is its follow-up.
-            active, waiting = half(w_lane, slot, '0', w_gen, w_load), nil
+            active, waiting = '0=' .. half(w_lane, slot, 'p', w_gen, w_load), nil
             set_rec(base, nil, active)
         else
             if state == 'completed' then
@@ -160,19 +169,31 @@ local function offer(base, msg, spec, lane)
     return answer
 end
 
-for n, base in ipairs(bases) do
-    local at = begin + (n - 1) * 3
-    local msg, spec = ARGV[at + 1], ARGV[at + 2]
-    local lane, rec, answer = byte(spec, 1) - 64, recs[base], nil
-    if byte(spec, 2) == 44 then
-        if rec then
-            answer = quick_coalesce(base, rec, spec, lane)
-        elseif mode ~= 'c' and not is_full(lane) then
-            answer = quick_create(base, msg, spec, lane)
+local at = 0
+local function offer_lane(lane, count)
+    for n = at + 1, at + count do
+        local base, i = bases[n], begin + (n - 1) * 3
+        local msg, spec = ARGV[i + 1], ARGV[i + 2]
+        local rec, answer = recs[base], nil
+        if not dirty[base] and byte(spec, 1) ~= 62 then
+            if rec then
+                answer = quick_coalesce(base, rec, spec, lane)
+            elseif mode ~= 'c' and not is_full(lane) then
+                answer = quick_create(base, msg, spec, lane)
+            end
         end
+        out[n] = answer or offer(base, msg, spec, lane)
     end
-    out[n] = answer or offer(base, msg, spec, lane)
+    at = at + count
+end
+local lane = 0
+for count in string.gmatch(ARGV[6], '%d+') do
+    lane = lane + 1
+    offer_lane(lane, tonumber(count))
 end
 flush()
+for lane = 1, #lanes do
+    if born[lane] > 0 then births[lane][text_sub(now_text, 1, 10)] = (births[lane][text_sub(now_text, 1, 10)] or 0) + born[lane] end
+end
 save_recs()
 return out

@@ -28,8 +28,6 @@ local function release(lane, id)
     if redis.call('EXISTS', task(lane, id)) == 0 then return set_rec(base, nil, active) end
     hook_pending(lane, id, false)
     append(task(lane, id), '\48' .. varint(0))
-    local _, first = fields(load)
-    redis.call('ZADD', firsts(lane), first, id)
     set_rec(base, half(lane, slot, 'p', '', load), active)
     released = released + 1
 end

@@ -1,24 +1,36 @@
 -- Jobs for a worker (J2, J6, J8, K5).
 --
--- ARGV[3] how many   ARGV[4] lease in ms   ARGV[5] number of the first lease   ARGV[6] 1: strict lanes
+-- ARGV[3] how many   ARGV[4] lease in ms   ARGV[5] number of the first lane's leases   ARGV[6] 1: strict lanes
 -- ARGV[7] weights    ARGV[8] credits       ARGV[9] late jobs: r run, p park, d drop   ARGV[10] late after, ms
 -- ARGV[11] late jobs at most   ARGV[12] prefix of document hashes, or empty
--- Answers: credits, late jobs dropped, jobs, messages, document hashes, foreign tasks. A job is two texts: base, and
--- `lane's number,lease,1 if it is to be parked,gen|load`. A message (only where the base does not tell the row) and a hash
--- follow the number of their job. A foreign task: lane's number, id, message.
+-- ARGV[13] how long those count, ms
+-- Answers: credits, late jobs dropped, jobs, numbers of those to be parked, messages, document hashes, foreign tasks. A job
+-- is two texts: base, and what waited, perhaps with a bar. A message (only where the base does not tell the row) and a hash
+-- follow the number of their job. A foreign task: lane's number, id, message. Jobs of one lane share a lease.
 
-local max, lease_ms, next_lease = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local max, lease_ms = tonumber(ARGV[3]), tonumber(ARGV[4])
 local on_late, late_after, late_max = ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11])
 local weights, credits = {}, {}
 for w in string.gmatch(ARGV[7], '[^,]+') do weights[#weights + 1] = tonumber(w) end
 for c in string.gmatch(ARGV[8], '[^,]+') do credits[#credits + 1] = tonumber(c) end
-local jobs, count, messages, documents, foreign, dropped, late = {}, 0, {}, {}, {}, 0, 0
-local started, leases, lease_ends = {}, {}, whole_seconds(now + lease_ms)
-local open = {}
+local jobs, count, parked, messages, documents, foreign, dropped, late = {}, 0, {}, {}, {}, {}, 0, 0
+local started, starts, leases, lease_ends = {}, {}, {}, whole_seconds(now + lease_ms)
+local open, waits, runs = {}, {}, {}
 for lane = 1, #lanes do
-    started[lane], leases[lane] = {}, {}
-    open[lane] = redis.call('EXISTS', P[lane] .. 'paused') == 0
-    if open[lane] then promote(lane, 1000) end
+    started[lane], starts[lane], leases[lane] = {}, 0, {}
+    waits[lane] = lanes[lane] .. ',0,p,'
+    runs[lane] = whole(ARGV[5] + lane - 1) .. '='
+end
+-- Seldom is a lane paused or a retry kept anywhere: two questions for all lanes.
+local pauses, holds = {}, {}
+for lane = 1, #lanes do
+    pauses[lane] = P[lane] .. 'paused'
+    holds[lane * 2 - 1], holds[lane * 2] = P[lane] .. 'scheduled', P[lane] .. 'retry'
+end
+local some_paused, some_held = call('EXISTS', unpack(pauses)) > 0, call('EXISTS', unpack(holds)) > 0
+for lane = 1, #lanes do
+    open[lane] = not some_paused or call('EXISTS', pauses[lane]) == 0
+    if open[lane] and some_held then promote(lane, 1000) end
 end
 
 -- How many of each lane, by smooth weighted turns, or the highest first.
@@ -29,7 +41,21 @@ local function draw(wanted)
         any = any or left[lane] > 0
     end
     if not any then return nil end
-    for _ = 1, wanted do
+    -- Whole rounds of turns give each lane its weight and leave the credits as they are.
+    local round, rounds = 0, nil
+    for lane = 1, #lanes do
+        if left[lane] > 0 then
+            local most = math.floor(left[lane] / weights[lane])
+            round, rounds = round + weights[lane], rounds and math.min(rounds, most) or most
+        end
+    end
+    rounds = ARGV[6] == '1' and 0 or math.min(rounds, math.floor(wanted / round))
+    for lane = 1, #lanes do
+        if left[lane] > 0 then
+            share[lane], left[lane] = rounds * weights[lane], left[lane] - rounds * weights[lane]
+        end
+    end
+    for _ = 1, wanted - rounds * round do
         local best, total = nil, 0
         for lane = 1, #lanes do
             if left[lane] > 0 then
@@ -49,16 +75,14 @@ local function draw(wanted)
     return share
 end
 local function start(lane, id)
-    started[lane][#started[lane] + 1] = id
-    local leases = leases[lane]
-    leases[#leases + 1] = lease_ends
-    leases[#leases + 1] = id
+    local n, leases = starts[lane] + 1, leases[lane]
+    starts[lane], started[lane][n] = n, id
+    leases[n * 2 - 1], leases[n * 2] = lease_ends, id
 end
 -- Active, or without its hash: then the id is dropped.
 local function activate(lane, id)
     if call('HSET', T[lane] .. id, 'state', 'active') == 0 then return true end
     redis.call('DEL', task(lane, id))
-    redis.call('ZREM', firsts(lane), id)
     return false
 end
 local function set_back(lane, id, base, slot, gen, load, active)
@@ -71,22 +95,13 @@ local function drop_late(lane, id, base, slot, load, active, waited)
     redis.call('ZADD', P[lane] .. 'archived', whole_seconds(now), id)
     redis.call('HSET', task(lane, id), 'state', 'archived')
     append(task(lane, id), text_field(58, reason))
-    redis.call('ZREM', firsts(lane), id)
     set_rec(base, half(lane, slot, 'b', '', load), active)
     dropped, late = dropped + 1, late + 1
 end
--- `rest` is gen|load.
-local function hand_out(lane, id, base, prefix, rest, park)
-    local started, leases = started[lane], leases[lane]
-    started[#started + 1] = id
-    leases[#leases + 1] = lease_ends
-    leases[#leases + 1] = id
-    local tail = whole(next_lease) .. ','
-    next_lease = next_lease + 1
-    recs[base] = '/' .. prefix .. tail .. rest
-    dirty[base] = true
-    jobs[count * 2 + 1] = base
-    jobs[count * 2 + 2] = lane .. ',' .. tail .. park .. rest
+-- `waiting` may end in a bar.
+local function hand_out(lane, id, base, waiting)
+    start(lane, id)
+    jobs[count * 2 + 1], jobs[count * 2 + 2] = base, waiting
     count = count + 1
     if byte(base, 1) == 126 and byte(base, 2) == 126 then
         messages[#messages + 1] = tostring(count)
@@ -94,13 +109,17 @@ local function hand_out(lane, id, base, prefix, rest, park)
     end
 end
 local function take(lane, id, base)
-    local slot = text_sub(id, -1)
-    local prefix, rec = lanes[lane] .. ',' .. slot .. ',', recs[base]
-    -- Nearly always: it waits here, nothing of its key runs, and nothing is late.
-    if on_late == 'r' and rec and byte(rec, -1) == 47 and text_sub(rec, 1, #prefix) == prefix then
+    local rec = recs[base]
+    -- Nearly always: it waits here in slot 0, nothing of its key runs, and nothing is late.
+    if on_late == 'r' and rec and byte(rec, -1) == 47 and id == base and find(rec, waits[lane], 1, true) == 1 and not dirty[base] then
         if not activate(lane, id) then return set_rec(base, nil, nil) end
-        return hand_out(lane, id, base, prefix, text_sub(rec, string.find(rec, ',', #prefix + 1, true) + 1, -2), '0,')
+        local runs = '/' .. runs[lane] .. rec
+        recs[base] = runs
+        quick_set[quick_sets + 1], quick_set[quick_sets + 2] = base, runs
+        quick_sets = quick_sets + 2
+        return hand_out(lane, id, base, rec)
     end
+    local slot = text_sub(id, -1)
     local waiting, active = halves(rec)
     local w_lane, w_slot, _, gen, load
     if waiting then w_lane, w_slot, _, gen, load = parts(waiting) end
@@ -118,17 +137,20 @@ local function take(lane, id, base)
         end
         active = nil
     end
-    local park = '0,'
+    local park = false
     if on_late ~= 'r' then
         local _, first, _, _, flags = fields(load)
         if bit.band(flags, 2) == 0 and now - first > late_after then
             if redis.call('EXISTS', task(lane, id)) == 0 then return set_rec(base, nil, active) end
             if on_late == 'd' then return drop_late(lane, id, base, slot, load, active, now - first) end
-            park, late = '1,', late + 1
+            park, late = true, late + 1
         end
     end
     if not activate(lane, id) then return set_rec(base, nil, active) end
-    hand_out(lane, id, base, prefix, gen .. '|' .. load, park)
+    local taken = half(lane, slot, 'p', gen, load)
+    set_rec(base, nil, runs[lane] .. taken)
+    hand_out(lane, id, base, taken)
+    if park then parked[#parked + 1] = count end
 end
 
 local function wanted()
@@ -139,13 +161,11 @@ while wanted() > 0 and late < late_max do
     if not share then break end
     for lane = 1, #lanes do
         if share[lane] > 0 then
-            local key = P[lane] .. 'pending'
-            local ids = redis.call('LRANGE', key, -share[lane], -1)
-            redis.call('LTRIM', key, 0, -share[lane] - 1)
+            local ids = call('RPOP', P[lane] .. 'pending', share[lane]) or {}
             local bases = {}
-            for i, id in ipairs(ids) do bases[i] = text_sub(id, 1, -3) end
+            for i, id in ipairs(ids) do bases[i] = byte(id, -1) == 48 and id or base_of(id) end
             load_recs(bases)
-            for i = #ids, 1, -1 do take(lane, ids[i], bases[i]) end
+            for i = 1, #ids do take(lane, ids[i], bases[i]) end
         end
     end
 end
@@ -154,25 +174,30 @@ for lane = 1, #lanes do
     batched('ZADD', P[lane] .. 'lease', leases[lane])
 end
 save_recs()
-if ARGV[12] ~= '' and count > 0 then
-    local keys = {}
-    for i = 1, count do keys[i] = ARGV[12] .. jobs[i * 2 - 1] end
+-- K5: taking a job removes the hash of its document. Hashes lie by the period they were put into.
+local function take_documents(key)
     for from = 1, count, 1000 do
-        local to = math.min(from + 999, count)
-        local got = redis.call('MGET', unpack(keys, from, to))
-        local gone = {}
-        for i = from, to do
-            local held = got[i - from + 1]
+        local to, asked, gone = math.min(from + 999, count), {}, {}
+        for i = from, to do asked[#asked + 1] = jobs[i * 2 - 1] end
+        for i, held in ipairs(call('HMGET', key, unpack(asked))) do
             if held then
-                gone[#gone + 1] = keys[i]
-                local ends, hash = string.match(held, '^(%d+),(.*)$')
+                gone[#gone + 1] = asked[i]
+                local ends, hash = match(held, '^(%d+),(.*)$')
                 if tonumber(ends) > now then
-                    documents[#documents + 1] = tostring(i)
+                    documents[#documents + 1] = tostring(from + i - 1)
                     documents[#documents + 1] = hash
                 end
             end
         end
-        if #gone > 0 then redis.call('DEL', unpack(gone)) end
+        batched('HDEL', key, gone)
     end
 end
-return { table.concat(credits, ','), dropped, jobs, messages, documents, foreign }
+if ARGV[12] ~= '' and count > 0 then
+    local period = math.floor(now / ARGV[13])
+    local before, this = ARGV[12] .. whole(period - 1), ARGV[12] .. whole(period)
+    if call('EXISTS', before, this) > 0 then
+        take_documents(before)
+        take_documents(this)
+    end
+end
+return { table.concat(credits, ','), dropped, jobs, parked, messages, documents, foreign }

@@ -2,8 +2,9 @@
 -- own that foreign workers left behind.
 --
 -- ARGV[3] how much of each at once   ARGV[4] ms a foreign lease may be over   ARGV[5] 1: look for active ids without a lease
--- ARGV[6] where the sweep of the book goes on
--- Answers: how many jobs moved, where the sweep goes on, jobs ended that the overflow must know of (gens).
+-- ARGV[6] where the sweep of the book goes on   ARGV[7] records it looks at, about
+-- Answers: how many jobs moved, where the sweep goes on, jobs ended that the overflow must know of (gens), records that
+-- foreign workers had left behind.
 
 local max = tonumber(ARGV[3])
 local moved = 0
@@ -16,7 +17,6 @@ local function recover(lane, id)
     redis.call('ZREM', P[lane] .. 'lease', id)
     if redis.call('LREM', P[lane] .. 'active', -1, id) == 0 then return end
     if redis.call('EXISTS', task(lane, id)) == 0 then
-        redis.call('ZREM', firsts(lane), id)
         if a_lane == lane and a_slot == slot then set_rec(base, waiting, nil) end
         return
     end
@@ -59,17 +59,14 @@ for lane = 1, #lanes do
     local completed = redis.call('ZRANGEBYSCORE', P[lane] .. 'completed', '-inf', seconds(now), 'LIMIT', 0, max)
     for _, id in ipairs(completed) do redis.call('DEL', task(lane, id)) end
     batched('ZREM', P[lane] .. 'completed', completed)
-    for _, id in ipairs(redis.call('ZRANGE', firsts(lane), 0, 19)) do
-        if redis.call('EXISTS', task(lane, id)) == 0 then redis.call('ZREM', firsts(lane), id) end
-    end
 end
-save_recs()
 
-local ended = {}
-local page = redis.call('HSCAN', book, ARGV[6], 'COUNT', 20)
+local ended, stale = {}, 0
+local page = redis.call('HSCAN', book, ARGV[6], 'COUNT', ARGV[7])
 for i = 1, #page[2], 2 do
     local base = page[2][i]
-    local waiting, active = halves(page[2][i + 1])
+    if recs[base] == nil then recs[base] = page[2][i + 1] end
+    local waiting, active = halves(recs[base])
     local function alive(part)
         if not part then return nil end
         local lane, slot, _, gen = parts(part)
@@ -80,11 +77,9 @@ for i = 1, #page[2], 2 do
     end
     local w, a = alive(waiting), alive(active)
     if w ~= waiting or a ~= active then
-        if w or a then
-            redis.call('HSET', book, base, (w or '') .. '/' .. (a or ''))
-        else
-            redis.call('HDEL', book, base)
-        end
+        set_rec(base, w, a)
+        stale = stale + 1
     end
 end
-return { moved, page[1], ended }
+save_recs()
+return { moved, page[1], ended, stale }
