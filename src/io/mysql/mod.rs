@@ -108,13 +108,7 @@ impl Mysql {
                 Err(late) => Err(Fault::new(FaultKind::Timeout, &*place, late)),
             }
         };
-        // The caller may stand on a thread of a runtime where nothing may wait, so the work goes to ours.
-        let (tell, told) = std::sync::mpsc::sync_channel(1);
-        clients::handle()?.spawn(async move {
-            // A caller that is gone wants no answer.
-            let _ = tell.send(work.await);
-        });
-        told.recv().unwrap_or_else(|gone| Err(Fault::new(FaultKind::Panicked, &*self.place, gone)))
+        clients::wait(work)
     }
 }
 
