@@ -189,7 +189,7 @@ fn lines_are_read() {
         assert_eq!(read(good, chores), Ok(()), "{good}");
     }
     for (bad, word) in
-        [("./dev stak", "stak"), ("widerow tap", "tap"), ("widerow run -c config/none.yaml", "none.yaml"), ("rm -r x", "rm")]
+        [("./dev stak", "stak"), ("widerow dance", "dance"), ("widerow run -c config/none.yaml", "none.yaml"), ("rm -r x", "rm")]
     {
         assert!(read(bad, chores).unwrap_err().contains(word), "{bad}");
     }
