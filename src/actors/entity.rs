@@ -86,11 +86,12 @@ impl EntityActor {
     fn judge(&mut self, change: RowChange, ticket: Ticket, begun: Millis, ctx: &mut Context<Self>) {
         let (rows, row) = (Arc::clone(&self.setup.rows), change.row.clone());
         let (version, now) = (self.setup.kind.version, (self.setup.clock)());
+        let last = now.since(begun) >= self.setup.move_patience.as_millis() as i64;
         let judging = async move {
             let read = rows.read(vec![row]).await.map(|mut found| found.pop().flatten());
             let done = match read {
                 Err(_) => false,
-                Ok(found) => match judge_move(found.as_ref(), &change, version, now) {
+                Ok(found) => match judge_move(found.as_ref(), &change, version, now, last) {
                     MoveVerdict::AlreadyDone => true,
                     MoveVerdict::NotYet => false,
                     MoveVerdict::Write(write) => matches!(rows.write_checked(write).await, Ok(Checked::Applied)),
@@ -99,8 +100,7 @@ impl EntityActor {
             (change, ticket, done)
         };
         let judged = judging.into_actor(self).map(move |(change, ticket, done), act, ctx| {
-            let waited = (act.setup.clock)().since(begun);
-            if !done && waited < act.setup.move_patience.as_millis() as i64 {
+            if !done && !last {
                 ctx.run_later(MOVE_PAUSE, move |act, ctx| act.judge(change, ticket, begun, ctx));
                 return;
             }

@@ -1,6 +1,6 @@
 //! C5's careful half: a row left its old key in a message whose stamp does not compare with the old row's cells.
 
-use crate::domain::change::Image;
+use crate::domain::change::{Image, Value};
 use crate::domain::ids::Millis;
 use crate::domain::route::{Effect, RowChange};
 use crate::domain::row::{Part, Tombstone, WideRow};
@@ -18,14 +18,15 @@ pub enum MoveVerdict {
     NotYet,
 }
 
-/// Judges a [`Effect::MoveOut`] by the row as one read saw it. Another effect needs no judgement: `AlreadyDone`.
-pub fn judge_move(row: Option<&WideRow>, change: &RowChange, version: VersionKind, now: Millis) -> MoveVerdict {
+/// Judges a [`Effect::MoveOut`] by the row as one read saw it. `last`: nobody will look again. Another effect needs no
+/// judgement: `AlreadyDone`.
+pub fn judge_move(row: Option<&WideRow>, change: &RowChange, version: VersionKind, now: Millis, last: bool) -> MoveVerdict {
     let Effect::MoveOut(out) = &change.effect else { return MoveVerdict::AlreadyDone };
     let Some(row) = row else { return MoveVerdict::NotYet };
     if row.mark(&out.mark).is_some_and(|done| done >= change.stamp) {
         return MoveVerdict::AlreadyDone;
     }
-    let Some(part) = row.part(&change.part).filter(|part| holds(part, &out.before)) else {
+    let Some(part) = row.part(&change.part).filter(|part| part.is_alive() && holds(part, &out.before, last)) else {
         return MoveVerdict::NotYet;
     };
     let Some(highest) = part.highest() else { return MoveVerdict::NotYet };
@@ -41,8 +42,12 @@ pub fn judge_move(row: Option<&WideRow>, change: &RowChange, version: VersionKin
     MoveVerdict::Write(CheckedWrite { write, part: change.part.clone(), highest: Some(highest) })
 }
 
-/// Whether the living cells equal the image in every column it tells; it tells the primary key at least, so a dead row
-/// never does.
-fn holds(part: &Part, before: &Image) -> bool {
-    before.iter().all(|(name, value)| part.value(name) == value)
+/// Whether the living cells equal the image in every column it tells. A column without a cell was added after the row was
+/// told last: ALTER gave it a null, or a default that no change tells of. A null it may be at once; what else it is counts
+/// only when waiting is over, as a change that tells of it may still be on its way.
+fn holds(part: &Part, before: &Image, last: bool) -> bool {
+    before.iter().all(|(name, value)| {
+        let untold = part.cells.get(name).is_none() && (last || value == Value::Null);
+        untold || part.value(name) == value
+    })
 }

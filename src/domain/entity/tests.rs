@@ -234,12 +234,12 @@ fn a_move_is_judged_by_mark_and_content() {
         row.marks.push(("moved:order_item:1:3".to_owned(), Stamp(stamp)));
         row
     };
-    let judge = |row: Option<&WideRow>| judge_move(row, &change, VersionKind::Weight, NOW);
+    let judge = |row: Option<&WideRow>| judge_move(row, &change, VersionKind::Weight, NOW, false);
     for (read, want) in [
         (None, MoveVerdict::NotYet),
         (Some(row(vec![])), MoveVerdict::NotYet),
         (Some(row(vec![part("order_item", "1", 9, &[("qty", Some("1")), ("note", None)])])), MoveVerdict::NotYet),
-        (Some(row(vec![part("order_item", "1", 9, &[("qty", Some("2"))])])), MoveVerdict::NotYet),
+        (Some(row(vec![part("order_item", "1", 9, &[("note", None)])])), MoveVerdict::NotYet),
         (Some(row(vec![part("order_item", "1", 9, &[("qty", Some("2")), ("note", Some(""))])])), MoveVerdict::NotYet),
         (Some(row(vec![dead(held(9), 9)])), MoveVerdict::NotYet),
         (Some(row(vec![held(9)])).map(|r| WideRow { parts: vec![], ..r }), MoveVerdict::NotYet),
@@ -271,10 +271,31 @@ fn a_move_raises_every_version() {
     for kind in [VersionKind::Weight, VersionKind::Counter] {
         let mut stored = row(vec![revoked.clone()]);
         let before = stored.version(kind);
-        let MoveVerdict::Write(write) = judge_move(Some(&stored), &change, kind, NOW) else { panic!("no write") };
+        let MoveVerdict::Write(write) = judge_move(Some(&stored), &change, kind, NOW, false) else { panic!("no write") };
         stored.merge(&write.write.change);
         assert!(!stored.parts[0].is_alive());
         assert!(stored.version(kind) > before, "{kind}");
+    }
+}
+
+/// Goal: a column that ALTER added after the row was told last keeps no move waiting for ever (C5, C6). Method: its null, its
+/// default, a row that is dead or tells otherwise, each before waiting is over and after.
+#[test]
+fn a_column_added_later_does_not_keep_a_move() {
+    let told = |qty: &str| part("order_item", "1", 9, &[("id", Some("1")), ("qty", Some(qty))]);
+    for (added, read, at_once, at_last) in [
+        (None, told("2"), true, true),
+        (Some("5"), told("2"), false, true),
+        (None, told("3"), false, false),
+        (Some("5"), told("3"), false, false),
+        (Some("5"), dead(told("2"), 9), false, false),
+    ] {
+        let before = crate::domain::samples::image(&[("id", Some("1")), ("qty", Some("2")), ("gift", added)]);
+        for (last, want) in [(false, at_once), (true, at_last)] {
+            let verdict =
+                judge_move(Some(&row(vec![read.clone()])), &move_out(50, before.clone()), VersionKind::Weight, NOW, last);
+            assert_eq!(matches!(verdict, MoveVerdict::Write(_)), want, "{added:?} {read:?} {last}");
+        }
     }
 }
 
