@@ -90,6 +90,13 @@ jars() {
         -DincludeScope=runtime -DoutputDirectory="$LIB"
 }
 
+# Compiles the Java of file $1 into DATA/classes; a runtime without a compiler will do.
+compiled() {
+    mkdir -p "$DATA/classes"
+    "$(program java)" -cp "$LIB/*" org.eclipse.jdt.internal.compiler.batch.Main -17 -nowarn -cp "$(printf '%s:' "$LIB"/*.jar)" \
+        -d "$DATA/classes" "$1"
+}
+
 # Keeps the log of the last run beside a fresh one. Prints the path.
 fresh_log() {
     local log=$DATA/$name.log

@@ -5,6 +5,8 @@
 # one starts and how it is asked stands in its folder.
 # shellcheck shell=bash
 stack_names=(redis mariadb kafka hbase search nsq debezium)
+# What comes up only when it is named.
+stack_others=(canal maxwell)
 stack_home=$PWD/.stack
 
 # The variables a component is started with: ports that do not clash with the usual ones, and heaps that stay below
@@ -13,11 +15,13 @@ stack_defaults() {
     case "$1" in
     redis) echo PORT=16379 HEAP=1gb ;;
     mariadb) echo PORT=13306 HEAP=128m ;;
-    kafka) echo PORT=19092 CONTROLLER_PORT=19093 HEAP=256m TOPICS=order.changed:4 ;;
+    kafka) echo PORT=19092 CONTROLLER_PORT=19093 HEAP=256m TOPICS=order.changed:4,shop.canal:4,shop.maxwell:4 ;;
     hbase) echo PORT=16100 REGION_PORT=16120 ZOOKEEPER_PORT=12181 HEAP=1g ;;
     search) echo PORT=19200 HEAP=512m ;;
     nsq) echo PORT=14150 HTTP_PORT=14151 ;;
     debezium) echo PORT=18083 HEAP=384m ;;
+    # They listen nowhere.
+    canal | maxwell) echo PORT=0 HEAP=256m ;;
     esac
 }
 
@@ -31,11 +35,16 @@ stack_address() {
     search) echo "http://127.0.0.1:$PORT" ;;
     nsq) echo "127.0.0.1:$PORT, http://127.0.0.1:$HTTP_PORT" ;;
     debezium) echo "http://127.0.0.1:$PORT, topics shop.shop.TABLE in kafka" ;;
+    canal | maxwell) echo "topic shop.$1 in kafka" ;;
     esac
 }
 
 # Who must run before it.
-stack_needs() { [ "$1" != debezium ] || echo mariadb kafka; }
+stack_needs() {
+    case "$1" in
+    debezium | canal | maxwell) echo mariadb kafka ;;
+    esac
+}
 
 stack_settings() {
     local name=$1 pair key override
@@ -44,7 +53,7 @@ stack_settings() {
         override=WIDEROW_STACK_${name^^}_$key
         printf '%s ' "$key=${!override:-${pair#*=}}"
     done
-    if [ "$name" = debezium ]; then
+    if [ -n "$(stack_needs "$name")" ]; then
         echo "BROKER_PORT=$(stack_recorded kafka PORT) DATABASE_PORT=$(stack_recorded mariadb PORT)"
     fi
 }
@@ -143,9 +152,10 @@ stack_down() {
     for name in "$@"; do
         if [ "$name" = --purge ]; then purge=yes; else names+=("$name"); fi
     done
-    [ ${#names[@]} -gt 0 ] || names=("${stack_names[@]}")
-    for ((i = ${#stack_names[@]} - 1; i >= 0; i--)); do
-        name=${stack_names[i]}
+    [ ${#names[@]} -gt 0 ] || names=("${stack_names[@]}" "${stack_others[@]}")
+    local all=("${stack_names[@]}" "${stack_others[@]}")
+    for ((i = ${#all[@]} - 1; i >= 0; i--)); do
+        name=${all[i]}
         [[ " ${names[*]} " == *" $name "* ]] || continue
         stack_down_one "$name"
         [ -z "$purge" ] || rm -rf "${stack_home:?}/run/$name"
@@ -186,12 +196,13 @@ stack() {
     esac
     for name in "$@"; do
         [ "$what $name" != "down --purge" ] || continue
-        [[ " ${stack_names[*]} " == *" $name "* ]] ||
-            die "unknown: stack $what $name; allowed: ${stack_names[*]}"
+        [[ " ${stack_names[*]} ${stack_others[*]} " == *" $name "* ]] ||
+            die "unknown: stack $what $name; allowed: ${stack_names[*]} ${stack_others[*]}"
     done
     mkdir -p "$stack_home/run" "$stack_home/lib"
     if [ "$what" = status ]; then
-        stack_status "${@:-${stack_names[@]}}"
+        [ $# -gt 0 ] || set -- "${stack_names[@]}" "${stack_others[@]}"
+        stack_status "$@"
         return
     fi
     # One at a time: two would start the same server twice.

@@ -17,7 +17,8 @@ pub enum Part {
     Hbase,
     Redis,
     Search,
-    Debezium,
+    /// What reads the database's changes.
+    Capture,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +52,7 @@ const fn fault(name: &'static str, lasts: u64, harms: &'static [(Part, Harm)]) -
 }
 
 use Harm::{Cut, Freeze, Join, Kill, Outlast, Restart};
-use Part::{Debezium, First, Hbase, Kafka, Redis, Search, Second, Third};
+use Part::{Capture, First, Hbase, Kafka, Redis, Search, Second, Third};
 
 pub const FAULTS: &[Fault] = &[
     fault("node-killed", 2, &[(First, Kill)]),
@@ -68,15 +69,15 @@ pub const FAULTS: &[Fault] = &[
     fault("redis-cut", 0, &[(Redis, Cut)]),
     fault("search-killed", 3, &[(Search, Kill)]),
     fault("search-frozen", 10, &[(Search, Freeze)]),
-    fault("debezium-killed", 2, &[(Debezium, Kill)]),
-    fault("debezium-frozen", 8, &[(Debezium, Freeze)]),
-    fault("debezium-cut", 0, &[(Debezium, Cut)]),
+    fault("debezium-killed", 2, &[(Capture, Kill)]),
+    fault("debezium-frozen", 8, &[(Capture, Freeze)]),
+    fault("debezium-cut", 0, &[(Capture, Cut)]),
     fault("node-and-redis", 3, &[(First, Kill), (Redis, Kill)]),
     fault("node-and-hbase", 3, &[(Second, Kill), (Hbase, Kill)]),
     fault("kafka-and-search", 3, &[(Kafka, Kill), (Search, Kill)]),
     fault("hbase-and-redis", 3, &[(Hbase, Kill), (Redis, Kill)]),
     fault("frozen-node-and-redis", 8, &[(First, Freeze), (Redis, Kill)]),
-    fault("debezium-and-kafka", 3, &[(Debezium, Kill), (Kafka, Kill)]),
+    fault("debezium-and-kafka", 3, &[(Capture, Kill), (Kafka, Kill)]),
     fault("third-joins", 8, &[(Third, Join)]),
     fault("third-joins-one-killed", 8, &[(Third, Join), (First, Kill)]),
     fault("third-joins-one-frozen", 12, &[(Third, Join), (Second, Freeze)]),
@@ -87,6 +88,13 @@ pub const FAULTS: &[Fault] = &[
 
 /// Transactions of one batch.
 const BATCH: usize = 40;
+
+impl Fault {
+    /// Whether it breaks what only a site with Debezium has.
+    pub fn needs_debezium(&self) -> bool {
+        self.harms.iter().any(|(part, _)| *part == Capture)
+    }
+}
 
 impl Site {
     /// Load, fault, load, mending, load; then everything must be right.
@@ -147,7 +155,7 @@ impl Site {
             }
             (First | Second | Third, Kill | Cut) => self.nodes[place(part)].kill(),
             (First | Second | Third, Freeze | Outlast) => self.nodes[place(part)].signal("STOP"),
-            (Debezium, Cut) => self.cut_reader(),
+            (Capture, Cut) => self.cut_reader(),
             (_, Cut) => self.cut_redis(),
             (_, Kill) => self.server(part).kill(),
             (_, Freeze | Outlast) => self.server(part).freeze(),
@@ -164,9 +172,9 @@ impl Site {
             (First | Second | Third, Kill) => self.nodes[place(part)].start(),
             (First | Second | Third, Freeze | Outlast) => self.nodes[place(part)].signal("CONT"),
             // Debezium 3.5 does not come back from an ended connection to MariaDB, and says that it runs.
-            (Debezium, Cut) => {
-                self.debezium.kill();
-                self.debezium.start_again();
+            (Capture, Cut) => {
+                self.capture.kill();
+                self.capture.start_again();
             }
             (_, Cut) => {}
             (_, Kill) => self.server(part).start_again(),
@@ -185,7 +193,7 @@ impl Site {
             Hbase => &self.hbase,
             Redis => &self.redis,
             Search => &self.search,
-            _ => &self.debezium,
+            _ => &self.capture,
         }
     }
 }

@@ -4,7 +4,7 @@
 //! and cut off under load; the documents are held against plain SQL.
 //!
 //! A run takes a fresh sample of the faults and prints its seed. WIDEROW_SEED repeats one; WIDEROW_CHAOS names faults,
-//! or is `all`; WIDEROW_SOAK_MINUTES lengthens the stretch over which memory and open files must stay flat.
+//! or is `all`; WIDEROW_CAPTURE is `canal` or `maxwell` for another reader; WIDEROW_SOAK_MINUTES lengthens the stretch over which memory and open files must stay flat.
 //!
 //! Not part of the `stack` binary: recovery times mean nothing beside other tests.
 
@@ -25,7 +25,7 @@ mod truth;
 mod vitals;
 
 use faults::{FAULTS, Fault};
-use site::{Site, say};
+use site::{Format, Site, say};
 use std::time::{Duration, Instant, SystemTime};
 
 const BATCH: usize = 60;
@@ -42,10 +42,11 @@ fn seed() -> u64 {
 }
 
 /// The faults this run is to try.
-fn chosen(seed: u64) -> Vec<&'static Fault> {
+fn chosen(seed: u64, format: Format) -> Vec<&'static Fault> {
+    let here: Vec<_> = FAULTS.iter().filter(|fault| format == Format::Debezium || !fault.needs_debezium()).collect();
     match variable("WIDEROW_CHAOS").as_deref() {
-        None => vec![&FAULTS[seed as usize % FAULTS.len()]],
-        Some("all") => FAULTS.iter().collect(),
+        None => vec![here[seed as usize % here.len()]],
+        Some("all") => here,
         Some(names) => names.split(',').map(named).collect(),
     }
 }
@@ -59,16 +60,16 @@ fn named(name: &str) -> &'static Fault {
 #[test]
 fn documents_end_as_the_database_says() {
     let seed = seed();
-    let faults = chosen(seed);
-    say(&format!("seed {seed}: {}", faults.iter().map(|fault| fault.name).collect::<Vec<_>>().join(", ")));
-    let mut site = Site::new(seed);
+    let format = variable("WIDEROW_CAPTURE").map_or(Format::Debezium, |name| Format::named(&name));
+    let faults = chosen(seed, format);
+    say(&format!("seed {seed}, {format:?}: {}", faults.iter().map(|fault| fault.name).collect::<Vec<_>>().join(", ")));
+    let mut site = Site::new(seed, format);
 
     // What was there before the first node, and a second node that comes while the first is at work.
     site.trade(BATCH);
     site.nodes[0].start();
     site.trade(BATCH);
-    let ddl = site.trader.alter();
-    site.sql(&ddl);
+    site.alter();
     site.trade(BATCH);
     site.nodes[1].start();
     site.trade(BATCH);
@@ -76,8 +77,7 @@ fn documents_end_as_the_database_says() {
     say(&format!("no fault: all equal after {:.1} s", site.converge().as_secs_f64()));
 
     for fault in faults {
-        let ddl = site.trader.alter();
-        site.sql(&ddl);
+        site.alter();
         site.suffer(fault);
     }
     if let Some(minutes) = variable("WIDEROW_SOAK_MINUTES") {

@@ -1,10 +1,10 @@
-//! A whole chain of its own: MariaDB, Debezium, Kafka, HBase, Redis, Elasticsearch, and two widerows that share the work.
+//! A whole chain of its own: MariaDB, Debezium (or Canal, or Maxwell), Kafka, HBase, Redis, Elasticsearch, and two widerows that share the work.
 //!
 //! Quiet means by positions: what was written last stands in the sinks, every partition is read and committed to its end,
 //! and no lane holds a job. Only then documents are held against the database.
 
 use crate::node::Node;
-use crate::servers::{self, Server};
+use crate::servers::{self, Kind, Server};
 use crate::trader::Trader;
 use crate::truth::{self, Documents};
 use rdkafka::ClientConfig;
@@ -19,9 +19,13 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-const TABLES: [&str; 5] = ["orders", "order_item", "payment", "refund", "product"];
-/// Of each table's topic.
+/// Of each topic.
 const PARTITIONS: i32 = 4;
+/// Every row once more, for a reader that begins with what comes.
+const TOUCH: &str = "use shop;
+update orders set updated_at = updated_at + interval 1 second; update order_item set updated_at = updated_at + interval 1 second;
+update payment set paid_at = paid_at + interval 1 second; update refund set updated_at = updated_at + interval 1 second;
+update product set updated_at = updated_at + interval 1 second;";
 const LOOK: Duration = Duration::from_millis(300);
 /// Whatever is waited for comes well within this; only a defect makes a test wait so long.
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -48,15 +52,67 @@ lines:
 admin: { listen: "127.0.0.1:0" }
 "#;
 
+/// Who reads the database's changes, and how they look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Debezium,
+    Canal,
+    Maxwell,
+}
+
+impl Format {
+    /// By its name in a configuration.
+    pub fn named(name: &str) -> Self {
+        match name {
+            "debezium" => Self::Debezium,
+            "canal" => Self::Canal,
+            "maxwell" => Self::Maxwell,
+            _ => panic!("no format is called {name}; allowed: debezium, canal, maxwell"),
+        }
+    }
+
+    const fn kind(self) -> Kind {
+        match self {
+            Self::Debezium => Kind::Debezium,
+            Self::Canal => Kind::Canal,
+            Self::Maxwell => Kind::Maxwell,
+        }
+    }
+
+    const fn topics(self) -> &'static [&'static str] {
+        match self {
+            Self::Debezium => {
+                &["shop.shop.orders", "shop.shop.order_item", "shop.shop.payment", "shop.shop.refund", "shop.shop.product"]
+            }
+            Self::Canal => &["shop.canal"],
+            Self::Maxwell => &["shop.maxwell"],
+        }
+    }
+
+    /// What differs from the configuration that is shipped, for this format.
+    fn overlay(self) -> String {
+        let source = match self {
+            Self::Debezium => String::new(),
+            Self::Canal => format!("topics: {:?} }}\n    format: canal", self.topics()),
+            Self::Maxwell => format!("topics: {:?} }}\n    format: maxwell", self.topics()),
+        };
+        match source.is_empty() {
+            true => OVERLAY.to_owned(),
+            false => OVERLAY.replace("session_timeout: 6s }", &format!("session_timeout: 6s, {source}")),
+        }
+    }
+}
+
 pub struct Site {
     pub nodes: Vec<Node>,
     pub trader: Trader,
-    pub debezium: Server,
+    pub capture: Server,
     pub database: Server,
     pub kafka: Server,
     pub hbase: Server,
     pub redis: Server,
     pub search: Server,
+    format: Format,
     marks: u32,
     /// The version under every key of Redis, as last seen.
     versions: BTreeMap<String, String>,
@@ -74,7 +130,7 @@ pub fn say(text: &str) {
 }
 
 impl Site {
-    pub fn new(seed: u64) -> Self {
+    pub fn new(seed: u64, format: Format) -> Self {
         let began = Instant::now();
         let (redis, database, kafka, hbase, search) = thread::scope(|scope| {
             let hbase = scope.spawn(servers::hbase);
@@ -84,11 +140,15 @@ impl Site {
             let redis = servers::redis();
             (redis, database.join().unwrap(), kafka.join().unwrap(), hbase.join().unwrap(), search.join().unwrap())
         });
-        make_topic(&kafka);
-        let debezium = servers::debezium(&database, &kafka);
+        // Debezium makes its own.
+        make_topics(&kafka, if format == Format::Debezium { &[] } else { format.topics() });
+        let capture = servers::capture(format.kind(), &database, &kafka);
+        if format != Format::Debezium {
+            database.script("sql", &["-e", TOUCH]);
+        }
         let folder = tempfile::tempdir().unwrap();
         let overlay = folder.path().join("overlay.yaml");
-        std::fs::write(&overlay, OVERLAY).unwrap();
+        std::fs::write(&overlay, format.overlay()).unwrap();
         let configs = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("config/shop.yaml"), overlay];
         let variables = [
             ("KAFKA", kafka.address()),
@@ -103,7 +163,7 @@ impl Site {
         let trader = Trader::new(seed);
         say(&format!("servers are up after {:.0} s", began.elapsed().as_secs_f64()));
         let (marks, versions) = (0, BTreeMap::new());
-        Self { nodes, trader, debezium, database, kafka, hbase, redis, search, marks, versions, _folder: folder }
+        Self { nodes, trader, capture, database, kafka, hbase, redis, search, format, marks, versions, _folder: folder }
     }
 
     pub fn sql(&self, sql: &str) {
@@ -113,6 +173,17 @@ impl Site {
     pub fn trade(&mut self, transactions: usize) {
         let sql = self.trader.trade(transactions);
         self.sql(&sql);
+    }
+
+    /// Changes the tables. Canal without its history of tables reads a row by the columns its table has by then, so it must
+    /// have read what was written before.
+    pub fn alter(&mut self) {
+        if self.format == Format::Canal {
+            let mark = self.mark();
+            self.await_mark(&mark);
+        }
+        let ddl = self.trader.alter();
+        self.sql(&ddl);
     }
 
     /// An order that nothing else touches, as the last thing written.
@@ -213,10 +284,10 @@ impl Site {
     /// Where each partition's log ends; -1 where the broker does not say.
     fn log_ends(&self) -> BTreeMap<String, i64> {
         let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", self.kafka.address()).create().unwrap();
-        let places =
-            TABLES.iter().flat_map(|table| (0..PARTITIONS).map(move |partition| (format!("shop.shop.{table}"), partition)));
-        let end = |(topic, partition): (String, i32)| {
-            let ends = consumer.fetch_watermarks(&topic, partition, Duration::from_secs(10));
+        let topics = self.format.topics().iter();
+        let places = topics.flat_map(|topic| (0..PARTITIONS).map(move |partition| (*topic, partition)));
+        let end = |(topic, partition): (&str, i32)| {
+            let ends = consumer.fetch_watermarks(topic, partition, Duration::from_secs(10));
             (format!("{topic}/{partition}"), ends.map_or(-1, |(_, end)| end))
         };
         places.map(end).collect()
@@ -306,7 +377,7 @@ impl Site {
         assert!(ended > 1, "nobody was connected to Redis");
     }
 
-    /// Ends the connection over which Debezium reads the binary log.
+    /// Ends the connection over which the binary log is read.
     pub fn cut_reader(&self) {
         let find = "select id from information_schema.processlist where command like 'Binlog Dump%'";
         let readers = self.database.script("sql", &["-e", find]);
@@ -374,12 +445,13 @@ fn compare(found: &mut Vec<Difference>, line: &'static str, ought: &Documents, i
     found.extend(is.into_iter().map(|(id, is)| Difference { line, id, is: Some(is), ought: None }));
 }
 
-/// The notices' topic; the others Debezium makes.
-fn make_topic(kafka: &Server) {
+/// The notices' topic, and these.
+fn make_topics(kafka: &Server, more: &[&str]) {
     let admin: AdminClient<DefaultClientContext> =
         ClientConfig::new().set("bootstrap.servers", kafka.address()).create().unwrap();
-    let topic = NewTopic::new("order.changed", 4, TopicReplication::Fixed(1));
+    let names = more.iter().chain(&["order.changed"]);
+    let topics: Vec<_> = names.map(|name| NewTopic::new(name, PARTITIONS, TopicReplication::Fixed(1))).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let made = runtime.block_on(admin.create_topics([&topic], &AdminOptions::new())).unwrap();
+    let made = runtime.block_on(admin.create_topics(&topics, &AdminOptions::new())).unwrap();
     assert!(made.iter().all(Result::is_ok), "{made:?}");
 }

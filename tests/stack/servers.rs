@@ -34,10 +34,12 @@ pub enum Kind {
     Search,
     Mariadb,
     Debezium,
+    Canal,
+    Maxwell,
 }
 
 impl Kind {
-    const COUNT: usize = 11;
+    const COUNT: usize = 13;
 
     const fn name(self) -> &'static str {
         match self {
@@ -48,6 +50,8 @@ impl Kind {
             Self::Search => "search",
             Self::Mariadb => "mariadb",
             Self::Debezium => "debezium",
+            Self::Canal => "canal",
+            Self::Maxwell => "maxwell",
         }
     }
 
@@ -64,14 +68,17 @@ impl Kind {
             | Self::RedisCluster
             | Self::Search
             | Self::Mariadb
-            | Self::Debezium => &["PORT"],
+            | Self::Debezium
+            // These listen nowhere; theirs stays free.
+            | Self::Canal
+            | Self::Maxwell => &["PORT"],
         }
     }
 
     const fn heap(self) -> &'static str {
         match self {
             Self::Hbase | Self::Search => "512m",
-            Self::HbaseRegion | Self::Kafka | Self::Debezium => "256m",
+            Self::HbaseRegion | Self::Kafka | Self::Debezium | Self::Canal | Self::Maxwell => "256m",
             Self::Redis | Self::RedisAide | Self::RedisCluster | Self::RedisNode | Self::RedisTls | Self::Mariadb => "",
         }
     }
@@ -79,7 +86,7 @@ impl Kind {
     /// How many private ones of this kind may run at a time; the shared one comes on top.
     const fn private_max(self) -> usize {
         match self {
-            Self::Hbase | Self::HbaseRegion | Self::Search | Self::Debezium => 1,
+            Self::Hbase | Self::HbaseRegion | Self::Search | Self::Debezium | Self::Canal | Self::Maxwell => 1,
             Self::Kafka => 2,
             // Two clusters of three at a time: with fewer, two tests could wait for each other's nodes.
             Self::RedisNode => 6,
@@ -144,8 +151,12 @@ pub fn shop() -> Server {
 }
 /// Debezium from this database to this Kafka: the topics `shop.shop.TABLE`.
 pub fn debezium(database: &Server, broker: &Server) -> Server {
+    capture(Kind::Debezium, database, broker)
+}
+/// What reads this database's changes into this broker. Canal and Maxwell need their topics, and begin with what comes.
+pub fn capture(kind: Kind, database: &Server, broker: &Server) -> Server {
     let ports = [("DATABASE_PORT", database.port()), ("BROKER_PORT", broker.port())];
-    Server::with(Kind::Debezium, ports.map(|(name, port)| (name, port.to_string())).to_vec())
+    Server::with(kind, ports.map(|(name, port)| (name, port.to_string())).to_vec())
 }
 
 /// One of the caller's own with this heap: for figures, where the tests' small ones would be measured instead of the work.
