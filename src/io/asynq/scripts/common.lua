@@ -37,7 +37,16 @@ end
 local now_ns = string.format('%.0f000000', now)
 local UNSTARTED = { pending = true, scheduled = true, retry = true, aggregating = true }
 
--- Records of many bases in one call, with those changed by this script in front.
+-- What the book says of many bases, in their order.
+local function look_up(bases)
+    if #bases > 0 and #bases <= 1000 then return call('HMGET', book, unpack(bases)) end
+    local all = {}
+    for from = 1, #bases, 1000 do
+        for i, rec in ipairs(call('HMGET', book, unpack(bases, from, math.min(from + 999, #bases)))) do all[from + i - 1] = rec end
+    end
+    return all
+end
+-- Records met so far, with those changed by this script in front.
 local recs, dirty = {}, {}
 local function load_recs(bases)
     local ask = bases
@@ -47,13 +56,8 @@ local function load_recs(bases)
             if recs[base] == nil then ask[#ask + 1] = base end
         end
     end
-    for from = 1, #ask, 1000 do
-        local to = math.min(from + 999, #ask)
-        local got = call('HMGET', book, unpack(ask, from, to))
-        for i = from, to do
-            recs[ask[i]] = got[i - from + 1]
-        end
-    end
+    local got = look_up(ask)
+    for i = 1, #ask do recs[ask[i]] = got[i] end
 end
 local function batched(command, key, list)
     for from = 1, #list, 1000 do

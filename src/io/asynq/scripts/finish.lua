@@ -17,10 +17,21 @@ local function quick_group(lease, first, count)
     if not lane then return false end
     local runs = '/' .. lease .. '=' .. name .. ',0,p,|0,'
     local from, to = #runs + 1, #runs + 10
+    -- Those of one second of first offer lie together, as they were offered.
+    local second, same, ends = text_sub(got[1], from, to), 0, {}
+    local now_runs = runs .. second
     for i = 1, count do
         local rec = got[i]
-        if not rec or find(rec, runs, 1, true) ~= 1 then return false end
+        if not rec then return false end
+        if find(rec, now_runs, 1, true) ~= 1 then
+            if find(rec, runs, 1, true) ~= 1 then return false end
+            ends[second] = (ends[second] or 0) + same
+            second, same = text_sub(rec, from, to), 0
+            now_runs = runs .. second
+        end
+        same = same + 1
     end
+    ends[second] = (ends[second] or 0) + same
     local key = P[lane] .. 'active'
     local popped = call('RPOP', key, count) or {}
     for i = 1, count do
@@ -32,18 +43,11 @@ local function quick_group(lease, first, count)
         end
     end
     local births, own, keys = births[lane], T[lane], {}
-    local second, same = text_sub(got[1], from, to), 0
     for i = 1, count do
         keys[i] = own .. popped[i]
-        local this = text_sub(got[i], from, to)
-        if this ~= second then
-            births[second] = (births[second] or 0) - same
-            second, same = this, 0
-        end
-        same = same + 1
-        out[all + i] = '1'
+        out[all + i] = 1
     end
-    births[second] = (births[second] or 0) - same
+    for this, ended in pairs(ends) do births[this] = (births[this] or 0) - ended end
     call('ZREM', P[lane] .. 'lease', unpack(popped))
     call('HDEL', book, unpack(popped))
     call('DEL', unpack(keys))
