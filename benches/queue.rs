@@ -246,5 +246,5 @@ fn open(server: &Server, jobs: usize) -> AsynqQueue {
     let way = Redis::new(&redis).unwrap();
     let asynq = AsynqSettings { redis, queue: "{line}_{lane}".into(), allow_eviction: false };
     let (queue, overflow) = (settings, Box::<MemoryShelf>::default());
-    AsynqQueue::new(Setup { redis: way, asynq, queue, lines: vec![Name::of(LINE)], overflow, clock: None }).unwrap()
+    AsynqQueue::new(Setup { redis: way, asynq, queue, lines: vec![Name::of(LINE)], overflow, own: None, clock: None }).unwrap()
 }

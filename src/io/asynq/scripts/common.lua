@@ -345,3 +345,25 @@ local function tally(lane, what, n)
         redis.call('INCRBY', P[lane] .. what, n)
     end
 end
+
+-- Ends a run that has no worker any more: a counted retry that is due now. False: it was no run. Its record is loaded.
+local function recover(lane, id, reason)
+    local base, slot = base_of(id)
+    local waiting, active = halves(recs[base])
+    local a_lane, a_slot, lease, gen, load
+    if active then a_lane, a_slot, lease, gen, load = parts(active) end
+    redis.call('ZREM', P[lane] .. 'lease', id)
+    if redis.call('LREM', P[lane] .. 'active', -1, id) == 0 then return false end
+    if redis.call('EXISTS', task(lane, id)) == 0 then
+        if a_lane == lane and a_slot == slot then set_rec(base, waiting, nil) end
+        return false
+    end
+    if a_lane == lane and a_slot == slot then
+        settle(base, waiting, lane, slot, gen, load, 'r', now, reason)
+        tally(lane, 'processed', 1)
+        tally(lane, 'failed', 1)
+    else
+        hook_pending(lane, id, true)
+    end
+    return true
+end
