@@ -102,7 +102,7 @@ end
 local function firsts(lane) return P[lane] .. 'widerow:firsts' end
 
 -- What the short ways of scripts found out, to be written as it is.
-local quick_set, quick_sets, quick_del = {}, 0, {}
+local quick_set, quick_sets = {}, 0
 local function set_rec(base, waiting, active)
     if recs[base] then count_births(recs[base], -1) end
     recs[base] = (waiting or active) and ((waiting or '') .. '/' .. (active or '')) or false
@@ -111,7 +111,6 @@ local function set_rec(base, waiting, active)
 end
 local function save_recs()
     batched('HSET', book, quick_set)
-    batched('HDEL', book, quick_del)
     local set, del = {}, {}
     for base in pairs(dirty) do
         if recs[base] then

@@ -170,7 +170,8 @@ end
 -- New rows are written here rather than in functions of their own: calls are dear in Redis's Lua.
 local at = 0
 local function offer_lane(lane, count)
-    local own, fresh, own_pushes = T[lane], fresh[lane], pushes[lane]
+    local own, fresh, creates = T[lane], fresh[lane], mode ~= 'c'
+    local own_pushes, last, left, made = pushes[lane], pushed[lane], nil, 0
     for n = at + 1, at + count do
         local base, i = bases[n], begin + (n - 1) * 3
         local spec, met, answer = args[i + 2], recs[base], nil
@@ -179,28 +180,31 @@ local function offer_lane(lane, count)
         if never_gen or byte(spec, 1) ~= 62 then
             if rec then
                 if not dirty[base] then answer = quick_coalesce(base, rec, spec, lane) end
-            elseif met == nil and mode ~= 'c' and not is_full(lane) then
-                if call('HSET', own .. base, 'msg', args[i + 1], 'state', 'pending', 'pending_since', now_ns) < 3 then
-                    clear_places(lane, base)
+            elseif met == nil and creates then
+                left = left or not is_full(lane) and (room[lane] or math.huge) or 0
+                if left > 0 then
+                    if call('HSET', own .. base, 'msg', args[i + 1], 'state', 'pending', 'pending_since', now_ns) < 3 then
+                        clear_places(lane, base)
+                    end
+                    last, left, made = last + 1, left - 1, made + 1
+                    own_pushes[last] = base
+                    rec = fresh .. spec
+                    recs[base] = rec
+                    quick_set[quick_sets + 1], quick_set[quick_sets + 2] = base, rec
+                    quick_sets = quick_sets + 2
+                    answer = 1
                 end
-                local last = pushed[lane] + 1
-                pushed[lane], own_pushes[last] = last, base
-                room[lane] = (room[lane] or 0) - 1
-                rec = fresh .. spec
-                recs[base] = rec
-                quick_set[quick_sets + 1], quick_set[quick_sets + 2] = base, rec
-                quick_sets = quick_sets + 2
-                born[lane] = born[lane] + 1
-                answer = 1
             end
         end
         if not answer then
             if met == nil then recs[base] = rec end
+            pushed[lane], room[lane] = last, left or room[lane]
             answer = offer(base, args[i + 1], spec, lane)
-            own_pushes = pushes[lane]
+            own_pushes, last, left = pushes[lane], pushed[lane], nil
         end
         out[n] = answer
     end
+    pushed[lane], room[lane], born[lane] = last, left or room[lane], made
     at = at + count
 end
 local lane = 0

@@ -156,16 +156,19 @@ end
 local function take_lane(lane, ids)
     local got, n, usual = look_up(ids), #ids, on_late == 'r'
     local own, waits, runs, started, leases = T[lane], waits[lane], '/' .. runs[lane], started[lane], leases[lane]
+    local at = starts[lane]
     for i = 1, n do
         local id, rec = ids[i], got[i]
         if not (usual and rec and find(rec, waits, 1, true) == 1 and byte(rec, -1) == 47 and recs[id] == nil) then
+            starts[lane] = at
             take(lane, id, rec)
+            at = starts[lane]
         elseif call('HSET', own .. id, 'state', 'active') == 0 then
-            local now_runs, at = runs .. rec, starts[lane] + 1
-            recs[id] = now_runs
+            local now_runs = runs .. rec
+            recs[id], at = now_runs, at + 1
             quick_set[quick_sets + 1], quick_set[quick_sets + 2] = id, now_runs
             quick_sets = quick_sets + 2
-            starts[lane], started[at] = at, id
+            started[at] = id
             leases[at * 2 - 1], leases[at * 2] = lease_ends, id
             jobs[count * 2 + 1], jobs[count * 2 + 2] = id, rec
             count = count + 1
@@ -177,6 +180,7 @@ local function take_lane(lane, ids)
             set_rec(id, nil, nil)
         end
     end
+    starts[lane] = at
 end
 
 local function wanted()
