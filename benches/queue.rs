@@ -126,8 +126,9 @@ impl Sheet {
             }
             let (each, rate) = (median(costs), median(self.all(what, |turn| turn.rate)));
             say(format!("{what:<26} {each:>7.2} µs of Redis CPU a job, {rate:>8.0} a second  {goal}").trim_end());
-            report.put(&format!("{what}: us"), each);
-            report.put(&format!("{what}: per_s"), rate);
+            let name = what.replace(", ", "_").replace(' ', "_").to_lowercase();
+            report.put(&format!("{name}_us"), each);
+            report.put(&format!("{name}_per_second"), rate);
         }
         let ours = self.all("offer to finish", |turn| turn.each);
         for stock in ["stock asynq", "stock asynq, unique"] {
@@ -136,7 +137,7 @@ impl Sheet {
                 let rounds = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect::<Vec<_>>().join(" ");
                 let ratio = median(ratios);
                 say(format!("ratio, ours : {stock:<20}     1 : {ratio:.2} of Redis CPU a job, same run (rounds: {rounds})"));
-                report.put(&format!("ratio to {stock}"), ratio);
+                report.put(&format!("{}_of_ours", stock.replace(", ", "_").replace(' ', "_")), ratio);
             }
         }
     }

@@ -3,6 +3,7 @@
 //! The contract's bodies and the random histories run on Redis too (`tests/contract`).
 
 mod faults;
+mod order;
 mod peer;
 mod places;
 mod soundness;
