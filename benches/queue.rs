@@ -1,16 +1,17 @@
-//! What does a job cost the Redis that holds it, from offer to finish? Beside it stock Go asynq on the same server, and offers per
-//! second, new and coalesced.
+//! What does a job cost the Redis that holds it, from offer to finish? Beside it stock Go asynq on the same server, in turns, with
+//! and without its unique lock; and offers per second, new and coalesced.
 //!
 //! Redis is the thing that does not scale by itself, so its CPU per job is the figure; the client's time stands beside it.
 //! After each phase the end state is looked at: a fast queue that lost a job would count for nothing.
-//! `JOBS` sets the number of jobs (default 50000).
+//! `--jobs` of each turn (default 50000), `--rounds` (default 3).
 
 mod common;
 #[path = "../tests/stack/servers.rs"]
 mod servers;
 
-use common::measure::say;
+use common::measure::{Report, argument, median, say};
 use servers::Server;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use widerow::domain::ids::{Millis, Name, RowKey};
@@ -26,67 +27,148 @@ const LINE: &str = "bench";
 const OFFERS_PER_BATCH: usize = 512;
 const TAKEN_PER_BATCH: usize = 200;
 const IN_FLIGHT: usize = 4;
+/// What a job may cost from offer to finish, in µs of Redis CPU, and the offers a second there should be.
+const GOAL_JOB_US: f64 = 10.0;
+const GOAL_NEW: f64 = 50_000.0;
+const GOAL_COALESCED: f64 = 130_000.0;
 
 fn main() {
-    let jobs: usize = std::env::var("JOBS").ok().and_then(|n| n.parse().ok()).unwrap_or(50_000);
+    let (jobs, rounds) = (argument("--jobs", 50_000), argument("--rounds", 3));
+    let mut report = Report::new("queue");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(run(jobs));
+    runtime.block_on(run(jobs, rounds, &mut report));
+    report.finish();
 }
 
-async fn run(jobs: usize) {
+/// One turn's figures: µs of Redis CPU a job, and how many a second.
+#[derive(Clone, Copy)]
+struct Turn {
+    each: f64,
+    rate: f64,
+}
+
+async fn run(jobs: usize, rounds: usize, report: &mut Report) {
     let server = servers::redis();
+    // A rewrite of Redis's log would fall on one side or the other by chance.
+    let client = redis::Client::open(format!("redis://{}/", server.address())).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut no_rewrite = redis::cmd("CONFIG");
+    no_rewrite.arg("SET").arg("auto-aof-rewrite-percentage").arg(0).exec_async(&mut connection).await.unwrap();
     let queue = open(&server, jobs);
-    say(format!("{jobs} jobs, one Redis on this machine"));
-    // One round that nothing is counted of: connections, scripts, memory.
-    let few = jobs / 10;
-    phase(&server, "", few, offers(&queue, few, Offered::Created)).await;
-    phase(&server, "", few, finishes(&queue, few, false)).await;
-    let new = phase(&server, "offer, new", jobs, offers(&queue, jobs, Offered::Created)).await;
-    phase(&server, "offer, coalesced", jobs, offers(&queue, jobs, Offered::Coalesced)).await;
-    let done = phase(&server, "take and finish", jobs, finishes(&queue, jobs, false)).await;
-    say(format!("{:<28} {:>7.2} µs of Redis CPU a job (goal 6)", "offer to finish", new + done));
-    let new = phase(&server, "offer, new", jobs, offers(&queue, jobs, Offered::Created)).await;
-    let done = phase(&server, "take and finish, with K5", jobs, finishes(&queue, jobs, true)).await;
-    say(format!("{:<28} {:>7.2} µs of Redis CPU a job", "offer to finish, with K5", new + done));
-    stock(&server, jobs).await;
+    let peer = stock_peer();
+    if peer.is_none() {
+        say("stock asynq: left out, Go is not installed");
+    }
+    report.put("jobs", jobs);
+    say(format!("{jobs} jobs a turn, {rounds} rounds, one Redis on this machine"));
+    let mut sheet = Sheet::default();
+    // The first round is not counted: connections, scripts, memory.
+    for round in 0..=rounds {
+        let jobs = if round == 0 { jobs / 10 } else { jobs };
+        let ours_first = round % 2 == 0;
+        let mut kept = Sheet::default();
+        for ours in [ours_first, !ours_first] {
+            if ours {
+                own_turns(&server, &queue, jobs, &mut kept).await;
+            } else if let Some(program) = &peer {
+                kept.add("stock asynq", stock(&server, program, "plain", jobs).await);
+                kept.add("stock asynq, unique", stock(&server, program, "unique", jobs).await);
+            }
+        }
+        if round > 0 {
+            sheet.rows.extend(kept.rows);
+        }
+    }
+    sheet.tell(report);
 }
 
-/// Stock asynq: as many tasks through 16 senders and 64 workers.
-async fn stock(server: &Server, jobs: usize) {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+async fn own_turns(server: &Server, queue: &AsynqQueue, jobs: usize, kept: &mut Sheet) {
+    let new = phase(server, jobs, offers(queue, jobs, Offered::Created)).await;
+    kept.add("offer, coalesced", phase(server, jobs, offers(queue, jobs, Offered::Coalesced)).await);
+    let done = phase(server, jobs, finishes(queue, jobs, false)).await;
+    kept.add("offer, new", new);
+    kept.add("take and finish", done);
+    kept.add("offer to finish", Turn { each: new.each + done.each, rate: 1.0 / (1.0 / new.rate + 1.0 / done.rate) });
+    let new = phase(server, jobs, offers(queue, jobs, Offered::Created)).await;
+    let done = phase(server, jobs, finishes(queue, jobs, true)).await;
+    kept.add("offer to finish, with K5", Turn { each: new.each + done.each, rate: 1.0 / (1.0 / new.rate + 1.0 / done.rate) });
+}
+
+/// Figures of all rounds by what they are of.
+#[derive(Default)]
+struct Sheet {
+    rows: Vec<(&'static str, Turn)>,
+}
+
+impl Sheet {
+    fn add(&mut self, what: &'static str, turn: Turn) {
+        self.rows.push((what, turn));
+    }
+    fn all(&self, what: &str, of: impl Fn(&Turn) -> f64) -> Vec<f64> {
+        self.rows.iter().filter(|(name, _)| *name == what).map(|(_, turn)| of(turn)).collect()
+    }
+
+    /// Medians of the rounds, the goals beside them, and the ratios of turns of the same round.
+    fn tell(&self, report: &mut Report) {
+        let goals = [
+            ("offer, new", format!("goal {GOAL_NEW:.0} a second")),
+            ("offer, coalesced", format!("goal {GOAL_COALESCED:.0} a second")),
+            ("take and finish", String::new()),
+            ("offer to finish", format!("goal {GOAL_JOB_US} µs")),
+            ("offer to finish, with K5", String::new()),
+            ("stock asynq", String::from("offer to finish")),
+            ("stock asynq, unique", String::from("offer to finish, each under its lock")),
+        ];
+        for (what, goal) in goals {
+            let costs = self.all(what, |turn| turn.each);
+            if costs.is_empty() {
+                continue;
+            }
+            let (each, rate) = (median(costs), median(self.all(what, |turn| turn.rate)));
+            say(format!("{what:<26} {each:>7.2} µs of Redis CPU a job, {rate:>8.0} a second  {goal}").trim_end());
+            let name = what.replace(", ", "_").replace(' ', "_").to_lowercase();
+            report.put(&format!("{name}_us"), each);
+            report.put(&format!("{name}_per_second"), rate);
+        }
+        let ours = self.all("offer to finish", |turn| turn.each);
+        for stock in ["stock asynq", "stock asynq, unique"] {
+            let ratios: Vec<f64> = self.all(stock, |turn| turn.each).iter().zip(&ours).map(|(stock, own)| stock / own).collect();
+            if !ratios.is_empty() {
+                let rounds = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect::<Vec<_>>().join(" ");
+                let ratio = median(ratios);
+                say(format!("ratio, ours : {stock:<20}     1 : {ratio:.2} of Redis CPU a job, same run (rounds: {rounds})"));
+                report.put(&format!("{}_of_ours", stock.replace(", ", "_").replace(' ', "_")), ratio);
+            }
+        }
+    }
+}
+
+/// The program of `peers/asynq`, built; `None` without Go.
+fn stock_peer() -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let program = root.join(".stack/bin/asynqpeer");
     let _ = std::fs::create_dir_all(root.join(".stack/bin"));
     let mut build = Command::new("go");
     build.args(["build", "-buildvcs=false", "-o"]).arg(&program).arg(".").current_dir(root.join("peers/asynq"));
-    if !build.status().is_ok_and(|status| status.success()) {
-        say("stock asynq: left out, Go is not installed");
-        return;
-    }
+    build.status().is_ok_and(|status| status.success()).then_some(program)
+}
+
+/// Stock asynq: as many tasks through 16 senders and 64 workers. `how`: plain, or unique with asynq's lock on each task.
+async fn stock(server: &Server, program: &Path, how: &str, jobs: usize) -> Turn {
     let before = cpu(server).await;
-    let output = Command::new(&program).args([&server.address(), "bench", "stock", &jobs.to_string()]).output().unwrap();
+    let output = Command::new(program).args([&server.address(), "bench", "stock", &jobs.to_string(), how]).output().unwrap();
     let spent = cpu(server).await - before;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let rate = |what: &str| jobs as f64 / told[what].as_f64().unwrap_or(f64::NAN);
-    say(format!(
-        "{:<28} {:>7.2} µs of Redis CPU a job, {:.0} offers/s, {:.0} jobs/s",
-        "stock asynq, offer to finish",
-        spent * 1e6 / jobs as f64,
-        rate("offered_s"),
-        rate("worked_s")
-    ));
+    let took = |what: &str| told[what].as_f64().unwrap_or(f64::NAN);
+    Turn { each: spent * 1e6 / jobs as f64, rate: jobs as f64 / (took("offered_s") + took("worked_s")) }
 }
 
-/// Runs a phase; Redis CPU a job, in µs.
-async fn phase(server: &Server, name: &str, jobs: usize, work: impl Future<Output = ()>) -> f64 {
+async fn phase(server: &Server, jobs: usize, work: impl Future<Output = ()>) -> Turn {
     let (before, began) = (cpu(server).await, Instant::now());
     work.await;
     let (took, spent) = (began.elapsed().as_secs_f64(), cpu(server).await - before);
-    let each = spent * 1e6 / jobs as f64;
-    if !name.is_empty() {
-        say(format!("{name:<28} {each:>7.2} µs of Redis CPU a job, {:>8.0} a second", jobs as f64 / took));
-    }
-    each
+    Turn { each: spent * 1e6 / jobs as f64, rate: jobs as f64 / took }
 }
 
 async fn offers(queue: &AsynqQueue, jobs: usize, want: Offered) {
@@ -165,5 +247,5 @@ fn open(server: &Server, jobs: usize) -> AsynqQueue {
     let way = Redis::new(&redis).unwrap();
     let asynq = AsynqSettings { redis, queue: "{line}_{lane}".into(), allow_eviction: false };
     let (queue, overflow) = (settings, Box::<MemoryShelf>::default());
-    AsynqQueue::new(Setup { redis: way, asynq, queue, lines: vec![Name::of(LINE)], overflow, clock: None }).unwrap()
+    AsynqQueue::new(Setup { redis: way, asynq, queue, lines: vec![Name::of(LINE)], overflow, own: None, clock: None }).unwrap()
 }

@@ -6,7 +6,7 @@
 //	asynqpeer ADDR run QUEUE ID                  runs an archived task again, as the web page does
 //	asynqpeer ADDR archive QUEUE ID              archives a waiting task
 //	asynqpeer ADDR pause|unpause QUEUE
-//	asynqpeer ADDR bench QUEUE N                 enqueues N tasks, works them, prints seconds of both
+//	asynqpeer ADDR bench QUEUE N [unique]        enqueues N tasks, works them, prints seconds of both; unique: under locks
 package main
 
 import (
@@ -51,7 +51,7 @@ func run(args []string) error {
 	case "inspect":
 		return inspect(redis, queue)
 	case "bench":
-		return bench(redis, queue, number(0))
+		return bench(redis, queue, number(0), len(rest) > 1 && rest[1] == "unique")
 	}
 	inspector := asynq.NewInspector(redis)
 	defer inspector.Close()
@@ -169,7 +169,11 @@ func inspect(redis asynq.RedisClientOpt, queue string) error {
 		"memory": info.MemoryUsage, "tasks": tasks, "servers": entries})
 }
 
-func bench(redis asynq.RedisClientOpt, queue string, n int) error {
+func bench(redis asynq.RedisClientOpt, queue string, n int, unique bool) error {
+	options := []asynq.Option{asynq.Queue(queue)}
+	if unique {
+		options = append(options, asynq.Unique(time.Hour))
+	}
 	client := asynq.NewClient(redis)
 	defer client.Close()
 	began := time.Now()
@@ -180,7 +184,7 @@ func bench(redis asynq.RedisClientOpt, queue string, n int) error {
 		go func() {
 			defer enqueuing.Done()
 			for i := s; i < n; i += senders {
-				if _, err := client.Enqueue(task("bench", i), asynq.Queue(queue)); err != nil {
+				if _, err := client.Enqueue(task("bench", i), options...); err != nil {
 					fmt.Fprintln(os.Stderr, err)
 					return
 				}

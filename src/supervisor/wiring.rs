@@ -65,14 +65,15 @@ pub fn open(settings: &Settings) -> Result<Doors, Fault> {
         #[cfg(not(feature = "hbase"))]
         Store::Hbase(_) => return Err(left_out("hbase")),
     };
+    let own: Arc<dyn Ledger> = Arc::new(EmbeddedLedger::open(Arc::clone(&store))?);
     let queue: Arc<dyn JobQueue> = match &settings.queue.kind {
         QueueKind::Embedded => Arc::new(EmbeddedQueue::open(Arc::clone(&store), &settings.queue, wall_clock())?),
         #[cfg(feature = "redis")]
-        QueueKind::Asynq(asynq) => asynq::queue(asynq, settings, &store)?,
+        QueueKind::Asynq(asynq) => asynq::queue(asynq, settings, &store, &own)?,
         #[cfg(not(feature = "redis"))]
         QueueKind::Asynq(_) => return Err(left_out("asynq")),
     };
-    let ledger = shared_where_the_queue_is(settings, Arc::new(EmbeddedLedger::open(store)?), &rows);
+    let ledger = shared_where_the_queue_is(settings, own, &rows);
     Ok(Doors { rows, queue, ledger, sinks })
 }
 

@@ -142,7 +142,7 @@ fn asynq(
     let way = Redis::new(&redis).unwrap();
     let asynq = AsynqSettings { redis, queue: format!("{prefix}-{{line}}_{{lane}}"), allow_eviction: false };
     let (queue, clock) = (settings.clone(), Some(clock.as_clock()));
-    AsynqQueue::new(Setup { redis: way, asynq, queue, lines: vec![], overflow, clock }).unwrap()
+    AsynqQueue::new(Setup { redis: way, asynq, queue, lines: vec![], overflow, own: None, clock }).unwrap()
 }
 
 /// Runs every body on Redis.

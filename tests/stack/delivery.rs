@@ -41,6 +41,7 @@ mod queues {
             queue: settings.queue.clone(),
             lines: settings.lines.iter().map(|line| line.line.name).collect(),
             overflow: overflow_shelf(EmbeddedStore::open(&folder.join("data")).unwrap(), &settings.queue),
+            own: None,
             clock: None,
         };
         Arc::new(AsynqQueue::new(setup).unwrap())

@@ -7,6 +7,7 @@
 //!
 //! - `queue`: the port; `offers`, `takes`, `verdicts`: each one script call for many jobs of a line
 //! - `upkeep`: leases, retries, what comes back from the overflow, server entries; `inspect`: counts, lists, releases
+//! - `former`: jobs that a former life of this node had in hand (J10)
 //! - `overflow`: spilled and parked jobs, which do not lie in Redis (J8, J9)
 //! - `diversion`: a line that stays too long is worked from its lowest lane until it is calm (J9)
 //! - `guard`: what a server must be, and its life (J11)
@@ -16,6 +17,7 @@
 //! Knows nothing of actors or of what a job does.
 
 mod diversion;
+mod former;
 mod guard;
 mod inspect;
 pub mod keys;

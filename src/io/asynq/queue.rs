@@ -1,5 +1,6 @@
 //! The port, and what its parts share: connection, names, lines met so far, what lies aside, the life.
 
+use super::former::Former;
 use super::guard;
 use super::keys::{self, Names};
 use super::overflow::Overflow;
@@ -12,6 +13,7 @@ use crate::io::jobbook::wait::{Bells, Clock, wall_clock};
 use crate::io::jobbook::{Outlook, Shelf};
 use crate::io::redis::Redis;
 use crate::ports::Answer;
+use crate::ports::ledger::Ledger;
 use crate::ports::queue::{Batch, Finish, JobQueue, LaneCount, Listed, Which};
 use crate::settings::{AsynqSettings, OnLate, Queue};
 use std::collections::HashMap;
@@ -32,6 +34,9 @@ pub struct Setup {
     pub lines: Vec<Name>,
     /// Where spilled and parked jobs lie.
     pub overflow: Box<dyn Shelf>,
+    /// Notes in the node's own folder, which no two living processes have open: its former lives are known by them.
+    /// `None`: the jobs those had in hand come back when their leases end.
+    pub own: Option<Arc<dyn Ledger>>,
     /// `None`: the server's own clock.
     pub clock: Option<Clock>,
 }
@@ -58,6 +63,7 @@ pub(super) struct Inner {
     /// Held while rows come back from the overflow: an offer must see them there or in their lane, not between.
     pub(super) gate: tokio::sync::Mutex<()>,
     pub(super) next_lease: AtomicU64,
+    pub(super) former: Former,
     /// Tells the overflow rows of this process from those of others.
     pub(super) token: String,
     looked: AtomicBool,
@@ -70,6 +76,8 @@ pub(super) struct LineState {
     pub(super) credits: String,
     pub(super) diversion: super::diversion::Diversion,
     announced: Option<Instant>,
+    /// What former lives of this node had in hand has been given back.
+    recalled: bool,
     /// Where the sweep of the book goes on, per scope.
     pub(super) sweep: HashMap<usize, String>,
 }
@@ -129,7 +137,7 @@ impl AsynqQueue {
     /// # Errors
     /// `invalid` for a queue name that asynq's tools could not show.
     pub fn new(setup: Setup) -> Result<Self, Fault> {
-        let Setup { redis, asynq, queue, lines, overflow, clock } = setup;
+        let Setup { redis, asynq, queue, lines, overflow, own, clock } = setup;
         let lanes: Vec<Name> = queue.lanes.iter().map(|(name, _)| *name).collect();
         let lanes = if lanes.is_empty() { vec![Name::of("normal")] } else { lanes };
         let names = Names::new(&asynq.queue, lanes);
@@ -143,6 +151,8 @@ impl AsynqQueue {
         }
         let chance = RandomState::new().build_hasher().finish();
         let server = ServerEntry::new(chance, &queue, &names, &lines);
+        // Leases pass through Lua's numbers: whole below 2^53.
+        let first_lease = (chance >> 12) + 1;
         let known = Inner {
             rules: Rules::new(&queue, &asynq),
             overflow: Arc::new(Mutex::new(Overflow::new(overflow, names.lanes()))),
@@ -152,8 +162,8 @@ impl AsynqQueue {
             bells: Bells::default(),
             lines: Mutex::new(lines.into_iter().map(|line| (line, LineState::default())).collect()),
             gate: tokio::sync::Mutex::default(),
-            // Leases pass through Lua's numbers: whole below 2^53.
-            next_lease: AtomicU64::new((chance >> 12) + 1),
+            next_lease: AtomicU64::new(first_lease),
+            former: Former::new(own, first_lease),
             token: format!("{chance:x}"),
             looked: AtomicBool::new(false),
             life: Mutex::default(),
@@ -211,11 +221,15 @@ impl AsynqQueue {
             self.live().await?;
             looked.store(true, Ordering::Release);
         }
-        let (fresh, known) = {
+        let (fresh, known, recalled) = {
             let mut lines = lines.lock().unwrap_or_else(|e| e.into_inner());
             let state = lines.entry(line).or_default();
-            (state.announced.is_some_and(|at| at.elapsed() < ANNOUNCED_FOR), state.announced.is_some())
+            (state.announced.is_some_and(|at| at.elapsed() < ANNOUNCED_FOR), state.announced.is_some(), state.recalled)
         };
+        if !recalled {
+            self.recall(line).await?;
+            self.with_line(line, |state| state.recalled = true);
+        }
         if !fresh {
             if !known {
                 self.aside(move |overflow| overflow.held(line)).await?;

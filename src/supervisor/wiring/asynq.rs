@@ -7,6 +7,7 @@ use crate::io::clients;
 use crate::io::embedded::{EmbeddedStore, overflow_shelf};
 use crate::io::jobbook::Shelf;
 use crate::io::redis::Redis;
+use crate::ports::ledger::Ledger;
 use crate::ports::queue::JobQueue;
 use crate::settings::{AsynqSettings, LedgerKind, Settings};
 use std::sync::Arc;
@@ -15,13 +16,19 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// Settings that the client refuses.
-pub fn queue(asynq: &AsynqSettings, settings: &Settings, store: &Arc<EmbeddedStore>) -> Result<Arc<dyn JobQueue>, Fault> {
+pub fn queue(
+    asynq: &AsynqSettings,
+    settings: &Settings,
+    store: &Arc<EmbeddedStore>,
+    own: &Arc<dyn Ledger>,
+) -> Result<Arc<dyn JobQueue>, Fault> {
     Ok(Arc::new(AsynqQueue::new(Setup {
         redis: Redis::new(&asynq.redis)?,
         asynq: asynq.clone(),
         queue: settings.queue.clone(),
         lines: settings.lines.iter().map(|line| line.line.name).collect(),
         overflow: overflow(settings, store)?,
+        own: Some(Arc::clone(own)),
         clock: None,
     })?))
 }

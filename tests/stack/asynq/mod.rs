@@ -3,6 +3,7 @@
 //! The contract's bodies and the random histories run on Redis too (`tests/contract`).
 
 mod faults;
+mod order;
 mod peer;
 mod places;
 mod soundness;
@@ -18,6 +19,7 @@ use widerow::domain::job::{JobKey, Lane, Lease, Load, Offer, Offered, Settled, V
 use widerow::io::asynq::{AsynqQueue, Setup};
 use widerow::io::jobbook::MemoryShelf;
 use widerow::io::redis::Redis;
+use widerow::ports::ledger::Ledger;
 use widerow::ports::queue::{Finish, JobQueue, Taken};
 use widerow::settings::{AsynqSettings, OnLate, Queue, QueueKind, RedisAddress, RedisMode, Retry, Secret, Tls};
 
@@ -49,13 +51,24 @@ struct Wish {
     timeout: Duration,
     lease: Duration,
     tls: Option<Tls>,
+    own: Option<Arc<dyn Ledger>>,
 }
 
 impl Default for Wish {
     fn default() -> Self {
         let timeout = Duration::from_secs(20);
         let lease = Duration::from_secs(30);
-        Self { prefix: "", clock: None, login: None, allow_eviction: false, max_pending: 5_000, timeout, lease, tls: None }
+        Self {
+            prefix: "",
+            clock: None,
+            login: None,
+            allow_eviction: false,
+            max_pending: 5_000,
+            timeout,
+            lease,
+            tls: None,
+            own: None,
+        }
     }
 }
 
@@ -96,7 +109,8 @@ fn queue_at(redis: RedisAddress, wish: Wish) -> AsynqQueue {
     let asynq = AsynqSettings { redis, queue: pattern, allow_eviction: wish.allow_eviction };
     let clock = wish.clock.map(|clock| Arc::new(move || clock.now()) as widerow::io::jobbook::wait::Clock);
     let overflow = Box::<MemoryShelf>::default();
-    AsynqQueue::new(Setup { redis: way, asynq, queue: settings, lines: vec![Name::of(LINE)], overflow, clock }).unwrap()
+    AsynqQueue::new(Setup { redis: way, asynq, queue: settings, lines: vec![Name::of(LINE)], overflow, own: wish.own, clock })
+        .unwrap()
 }
 
 fn key(row: &str) -> JobKey {

@@ -37,7 +37,16 @@ end
 local now_ns = string.format('%.0f000000', now)
 local UNSTARTED = { pending = true, scheduled = true, retry = true, aggregating = true }
 
--- Records of many bases in one call, with those changed by this script in front.
+-- What the book says of many bases, in their order.
+local function look_up(bases)
+    if #bases > 0 and #bases <= 1000 then return call('HMGET', book, unpack(bases)) end
+    local all = {}
+    for from = 1, #bases, 1000 do
+        for i, rec in ipairs(call('HMGET', book, unpack(bases, from, math.min(from + 999, #bases)))) do all[from + i - 1] = rec end
+    end
+    return all
+end
+-- Records met so far, with those changed by this script in front.
 local recs, dirty = {}, {}
 local function load_recs(bases)
     local ask = bases
@@ -47,13 +56,8 @@ local function load_recs(bases)
             if recs[base] == nil then ask[#ask + 1] = base end
         end
     end
-    for from = 1, #ask, 1000 do
-        local to = math.min(from + 999, #ask)
-        local got = call('HMGET', book, unpack(ask, from, to))
-        for i = from, to do
-            recs[ask[i]] = got[i - from + 1]
-        end
-    end
+    local got = look_up(ask)
+    for i = 1, #ask do recs[ask[i]] = got[i] end
 end
 local function batched(command, key, list)
     for from = 1, #list, 1000 do
@@ -98,7 +102,7 @@ end
 local function firsts(lane) return P[lane] .. 'widerow:firsts' end
 
 -- What the short ways of scripts found out, to be written as it is.
-local quick_set, quick_sets, quick_del = {}, 0, {}
+local quick_set, quick_sets = {}, 0
 local function set_rec(base, waiting, active)
     if recs[base] then count_births(recs[base], -1) end
     recs[base] = (waiting or active) and ((waiting or '') .. '/' .. (active or '')) or false
@@ -107,7 +111,6 @@ local function set_rec(base, waiting, active)
 end
 local function save_recs()
     batched('HSET', book, quick_set)
-    batched('HDEL', book, quick_del)
     local set, del = {}, {}
     for base in pairs(dirty) do
         if recs[base] then
@@ -340,4 +343,26 @@ local function tally(lane, what, n)
     else
         redis.call('INCRBY', P[lane] .. what, n)
     end
+end
+
+-- Ends a run that has no worker any more: a counted retry that is due now. False: it was no run. Its record is loaded.
+local function recover(lane, id, reason)
+    local base, slot = base_of(id)
+    local waiting, active = halves(recs[base])
+    local a_lane, a_slot, lease, gen, load
+    if active then a_lane, a_slot, lease, gen, load = parts(active) end
+    redis.call('ZREM', P[lane] .. 'lease', id)
+    if redis.call('LREM', P[lane] .. 'active', -1, id) == 0 then return false end
+    if redis.call('EXISTS', task(lane, id)) == 0 then
+        if a_lane == lane and a_slot == slot then set_rec(base, waiting, nil) end
+        return false
+    end
+    if a_lane == lane and a_slot == slot then
+        settle(base, waiting, lane, slot, gen, load, 'r', now, reason)
+        tally(lane, 'processed', 1)
+        tally(lane, 'failed', 1)
+    else
+        hook_pending(lane, id, true)
+    end
+    return true
 end

@@ -6,67 +6,156 @@
 -- Answers per verdict: 0 the lease is gone, 1 as asked, 3 as asked and a follow-up waits, 2 gave way; with the gen of a job
 -- that ended behind it.
 
-local bases, leases, kinds, hashes, out, all = {}, {}, {}, {}, {}, 0
--- Nearly always all runs of a group end as usual: done in slot 0, nothing waits behind them, never failed, in the order they
--- were taken. Then one command of each kind does. False: not so, and nothing was done.
-local function quick_group(lease, first, count)
-    if count > 1000 then return false end
-    local got = call('HMGET', book, unpack(ARGV, first, first + count - 1))
-    local name = got[1] and match(got[1], '^/' .. lease .. '=([^,]*),0,p,|0,')
-    local lane = lane_of[name]
-    if not lane then return false end
-    local runs = '/' .. lease .. '=' .. name .. ',0,p,|0,'
-    local from, to = #runs + 1, #runs + 10
+local args, bases, leases, kinds, hashes, out, all = ARGV, {}, {}, {}, {}, {}, 0
+local documents, counts_until = {}, whole(now + args[4]) .. ',' .. args[5] .. ','
+local POPPED_MAX = 1000
+
+-- Takes ids off an active list in one command. They lie together as they were taken, at its end unless what was taken
+-- before them still runs. What else is met goes back. Answers by number those that were not met, or nil.
+local function pop_off(key, ids, n)
+    local step = n
+    if call('LINDEX', key, -1) ~= ids[1] then
+        local at = call('LPOS', key, ids[n], 'RANK', -1, 'MAXLEN', POPPED_MAX)
+        if at then step = call('LLEN', key) - at end
+    end
+    local off = call('RPOP', key, step) or {}
+    local met = #off
+    if met == n then
+        local i = 1
+        while i <= n and off[i] == ids[i] do i = i + 1 end
+        if i > n then return nil end
+    end
+    local want, missing, back, last = {}, {}, {}, 0
+    for i = 1, n do
+        local id = ids[i]
+        missing[i] = true
+        if not want[id] then want[id] = i end
+    end
+    -- From the left, so that it goes back in its order.
+    for i = met, 1, -1 do
+        local id = off[i]
+        local number = want[id]
+        if number then
+            want[id], missing[number] = nil, nil
+        else
+            last = last + 1
+            back[last] = id
+        end
+    end
+    batched('RPUSH', key, back)
+    return next(missing) and missing or nil
+end
+
+local function leave(n, lease, kind, base, hash)
+    bases[#bases + 1] = base
+    leases[n], kinds[n], out[n], hashes[n] = lease, kind, base, hash
+end
+-- Nearly all runs end as usual: done in slot 0, nothing waits behind them, never failed. Those of a group, which share a
+-- lane, go together with one command of each kind; the others are left for the general way.
+local function end_group(lease, kind, first, count, step)
+    local asked = {}
+    if step == 1 and count <= 1000 then
+        asked = { unpack(args, first, first + count - 1) }
+    else
+        for i = 1, count do asked[i] = args[first + (i - 1) * step] end
+    end
+    local got = look_up(asked)
+    local begins, lane, runs, now_runs, from, to = '^/' .. lease .. '=([^,]*),0,p,|0,', nil, nil, nil, nil, nil
+    local second, same, ends, odd = nil, 0, {}, nil
     for i = 1, count do
         local rec = got[i]
-        if not rec or find(rec, runs, 1, true) ~= 1 then return false end
-    end
-    local key = P[lane] .. 'active'
-    local popped = call('RPOP', key, count) or {}
-    for i = 1, count do
-        if popped[i] ~= ARGV[first + i - 1] then
-            local again, last = {}, #popped
-            for j = 1, last do again[j] = popped[last + 1 - j] end
-            batched('RPUSH', key, again)
-            return false
+        if rec and not lane then
+            lane = lane_of[match(rec, begins)]
+            if lane then
+                runs = '/' .. lease .. '=' .. lanes[lane] .. ',0,p,|0,'
+                from, to = #runs + 1, #runs + 10
+                second = text_sub(rec, from, to)
+                now_runs = runs .. second
+            end
+        end
+        if rec and lane and find(rec, now_runs, 1, true) == 1 then
+            same = same + 1
+        elseif rec and lane and find(rec, runs, 1, true) == 1 then
+            -- Those of one second of first offer lie together, as they were offered.
+            ends[second] = (ends[second] or 0) + same
+            second, same = text_sub(rec, from, to), 1
+            now_runs = runs .. second
+        else
+            odd = odd or {}
+            odd[i] = true
         end
     end
-    local births, own, keys = births[lane], T[lane], {}
-    local second, same = text_sub(got[1], from, to), 0
-    for i = 1, count do
-        keys[i] = own .. popped[i]
-        local this = text_sub(got[i], from, to)
-        if this ~= second then
-            births[second] = (births[second] or 0) - same
-            second, same = this, 0
+    local function without(lot)
+        local ids, places, n = {}, {}, 0
+        for i = 1, count do
+            if not lot[i] then
+                n = n + 1
+                ids[n], places[n] = asked[i], i
+            elseif not leases[all + i] then
+                leave(all + i, lease, kind, asked[i], step == 2 and args[first + i * 2 - 1] or nil)
+            end
         end
-        same = same + 1
-        out[all + i] = '1'
+        return ids, places, n
     end
-    births[second] = (births[second] or 0) - same
-    call('ZREM', P[lane] .. 'lease', unpack(popped))
-    call('HDEL', book, unpack(popped))
-    call('DEL', unpack(keys))
-    tally(lane, 'processed', count)
-    return true
+    local ids, places, n = asked, nil, count
+    if odd then
+        ids, places, n = without(odd)
+        if n == 0 then return end
+    end
+    ends[second] = (ends[second] or 0) + same
+    local missing = pop_off(P[lane] .. 'active', ids, n)
+    if missing then
+        odd = odd or {}
+        for i in pairs(missing) do
+            local place = places and places[i] or i
+            local born = text_sub(got[place], from, to)
+            odd[place], ends[born] = true, ends[born] - 1
+        end
+        ids, places, n = without(odd)
+        if n == 0 then return end
+    end
+    local own, keys = T[lane], {}
+    for i = 1, n do keys[i] = own .. ids[i] end
+    if places then
+        for i = 1, n do out[all + places[i]] = 1 end
+    else
+        for i = all + 1, all + n do out[i] = 1 end
+    end
+    if step == 2 then
+        for i = 1, n do
+            documents[#documents + 1] = ids[i]
+            documents[#documents + 1] = counts_until .. args[first + (places and places[i] or i) * 2 - 1]
+        end
+    end
+    local births = births[lane]
+    for born, ended in pairs(ends) do births[born] = (births[born] or 0) - ended end
+    batched('ZREM', P[lane] .. 'lease', ids)
+    batched('HDEL', book, ids)
+    for at = 1, n, 1000 do call('DEL', unpack(keys, at, math.min(at + 999, n))) end
+    tally(lane, 'processed', n)
 end
 local at = 6
-while at <= #ARGV do
-    local lease, kind, count = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
+while at <= #args do
+    local lease, kind, count = args[at], args[at + 1], tonumber(args[at + 2])
     local step = kind == 'h' and 2 or 1
-    if kind ~= 'd' or not quick_group(lease, at + 3, count) then
-        for i = 1, count do
-            local n, place = all + i, at + 3 + (i - 1) * step
-            bases[#bases + 1] = ARGV[place]
-            leases[n], kinds[n] = lease, kind
-            out[n] = ARGV[place]
-            if step == 2 then hashes[n] = ARGV[place + 1] end
-        end
+    if kind == 'd' or kind == 'h' then
+        end_group(lease, kind, at + 3, count, step)
+    else
+        for i = 1, count do leave(all + i, lease, kind, args[at + 2 + i]) end
     end
     all = all + count
     at = at + 3 + count * step
 end
+local function save_documents()
+    if #documents > 0 then
+        -- The period's hash outlives all that lies in it.
+        local key = args[3] .. whole(math.floor(now / args[4]))
+        batched('HSET', key, documents)
+        call('PEXPIRE', key, args[4] * 2)
+    end
+end
 if #bases == 0 then
+    save_documents()
     save_recs()
     return out
 end
@@ -78,41 +167,25 @@ for lane = 1, #lanes do
     held[lane], missing[lane] = {}, 0
 end
 
--- Verdicts whose lease holds: `quick` are those of jobs that nothing waits behind, never failed, in slot 0: their lane,
--- and the second of their first offer. `known` are the others: their record, lane, slot and gen.
-local quick, known, seconds_of = {}, {}, {}
-local last_lease, last_lane, runs
+-- Verdicts whose lease holds: their record, lane, slot and gen.
+local known = {}
 for n, base in ipairs(out) do
-    local lease = leases[n]
     -- Without a lease it has been answered above.
-    local rec = lease and recs[base]
+    local rec = leases[n] and recs[base]
     if rec then
-        if lease ~= last_lease then
-            last_lease = lease
-            last_lane, runs = nil, '/' .. lease .. '='
-        end
-        if last_lane and find(rec, runs, 1, true) == 1 then
-            held[last_lane][base] = 0
-            missing[last_lane] = missing[last_lane] + 1
-            quick[n], seconds_of[n] = last_lane, text_sub(rec, #runs + 1, #runs + 10)
-        else
-            local rec_lease, name, slot, hold, gen = match(rec, '/(%d+)=([^,]*),(%d),([^,]*),([^|]*)')
-            local lane = lane_of[name]
-            if lane and rec_lease == lease then
-                local id = id_of(base, slot)
-                held[lane][id] = 0
-                missing[lane] = missing[lane] + 1
-                known[n] = { rec, lane, slot, gen, id }
-                -- A lane's jobs of one taking share their lease, so the next ones very likely begin like this one.
-                if not last_lane then last_lane, runs = lane, '/' .. lease .. '=' .. name .. ',0,p,|0,' end
-            end
+        local rec_lease, name, slot, _, gen = match(rec, '/(%d+)=([^,]*),(%d),([^,]*),([^|]*)')
+        local lane = lane_of[name]
+        if lane and rec_lease == leases[n] then
+            local id = id_of(base, slot)
+            held[lane][id] = 0
+            missing[lane] = missing[lane] + 1
+            known[n] = { rec, lane, slot, gen, id }
         end
     end
 end
 
 -- Active ids are taken off the list's end, where the oldest lie, many in one command; what was not meant goes back. What
 -- lies further in is looked for one by one.
-local POPPED_MAX = 1000
 for lane = 1, #lanes do
     local key, ids, left, back, popped = P[lane] .. 'active', held[lane], missing[lane], {}, 0
     local step = left
@@ -175,27 +248,10 @@ local function end_run(n, base, lane, slot, gen, id)
     return settled .. (kind == 'b' and settled == 1 and gen or '')
 end
 
-local documents, counts_until = {}, whole(now + ARGV[4]) .. ',' .. ARGV[5] .. ','
 local function settle_one(n, base)
-    local lane, answer = quick[n], nil
-    local kind = kinds[n]
-    if lane and held[lane][base] == 1 and (kind == 'd' or kind == 'h') and recs[base] then
-        -- The usual end.
-        local own, second = unleased[lane], seconds_of[n]
-        births[lane][second] = (births[lane][second] or 0) - 1
-        own[#own + 1] = base
-        gone[#gone + 1] = T[lane] .. base
-        quick_del[#quick_del + 1] = base
-        processed[lane] = processed[lane] + 1
-        recs[base] = false
-        answer = '1'
-    elseif lane and recs[base] then
-        answer = end_run(n, base, lane, '0', '', base)
-    else
-        -- An earlier verdict of this call may have ended the same job.
-        local own = known[n]
-        answer = own and own[1] == recs[base] and end_run(n, base, own[2], own[3], own[4], own[5]) or '0'
-    end
+    -- An earlier verdict of this call may have ended the same job.
+    local own, kind = known[n], kinds[n]
+    local answer = own and own[1] == recs[base] and end_run(n, base, own[2], own[3], own[4], own[5]) or '0'
     out[n] = answer
     if kind == 'h' and answer ~= '0' then
         documents[#documents + 1] = base
@@ -211,11 +267,6 @@ for lane = 1, #lanes do
     tally(lane, 'failed', failed[lane])
 end
 for from = 1, #gone, 1000 do redis.call('DEL', unpack(gone, from, math.min(from + 999, #gone))) end
-if #documents > 0 then
-    -- The period's hash outlives all that lies in it.
-    local key = ARGV[3] .. whole(math.floor(now / ARGV[4]))
-    batched('HSET', key, documents)
-    call('PEXPIRE', key, ARGV[4] * 2)
-end
+save_documents()
 save_recs()
 return out

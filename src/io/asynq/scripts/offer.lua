@@ -13,9 +13,15 @@ for lane = 1, #lanes do
     pushes[lane], pushed[lane], born[lane] = {}, 0, 0
 end
 local mode, begin = ARGV[5], 7
-local bases, room, out = {}, {}, {}
-for i = begin, #ARGV, 3 do bases[#bases + 1] = ARGV[i] end
-load_recs(bases)
+-- Only what comes back from the overflow names its row there.
+local never_gen = mode ~= 's'
+local args, bases, room, out = ARGV, {}, {}, {}
+local offered = 0
+for i = begin, #args, 3 do
+    offered = offered + 1
+    bases[offered] = args[i]
+end
+local found = look_up(bases)
 
 local function flush()
     for lane = 1, #lanes do
@@ -31,12 +37,13 @@ local function is_full(lane)
 end
 local now_text = string.format('%013.0f', now)
 local now_load = '0,' .. now_text .. ','
+-- A task of this id that our book did not know leaves every place it may be in.
+local function clear_places(lane, id)
+    for _, list in ipairs({ 'pending', 'active' }) do redis.call('LREM', P[lane] .. list, 0, id) end
+    for _, set in ipairs({ 'lease', 'scheduled', 'retry', 'archived', 'completed' }) do redis.call('ZREM', P[lane] .. set, id) end
+end
 local function put(lane, id, msg)
-    if call('HSET', T[lane] .. id, 'msg', msg, 'state', 'pending', 'pending_since', now_ns) < 3 then
-        -- A task of this id that our book did not know: it leaves every place it may be in.
-        for _, list in ipairs({ 'pending', 'active' }) do redis.call('LREM', P[lane] .. list, 0, id) end
-        for _, set in ipairs({ 'lease', 'scheduled', 'retry', 'archived', 'completed' }) do redis.call('ZREM', P[lane] .. set, id) end
-    end
+    if call('HSET', T[lane] .. id, 'msg', msg, 'state', 'pending', 'pending_since', now_ns) < 3 then clear_places(lane, id) end
     pushed[lane] = pushed[lane] + 1
     pushes[lane][pushed[lane]] = id
     room[lane] = (room[lane] or 0) - 1
@@ -50,21 +57,12 @@ local function create(lane, asked, base, slot, gen, load, msg)
     return half(lane, slot, 'p', gen, load)
 end
 
--- The two ways nearly all offers go; they do what the general one below does, with fewer texts made on the way.
+-- The two ways nearly all offers go (the other one is `offer_lane`'s); they do what the general one below does, with fewer
+-- texts made on the way.
 local waits, fresh = {}, {}
 for lane = 1, #lanes do
     waits[lane] = lanes[lane] .. ',0,p,|0,'
     fresh[lane] = waits[lane] .. now_text .. ','
-end
--- No record: a job of slot 0. `spec` as in ARGV.
-local function quick_create(base, msg, spec, lane)
-    put(lane, base, msg)
-    local rec = fresh[lane] .. spec
-    recs[base] = rec
-    quick_set[quick_sets + 1], quick_set[quick_sets + 2] = base, rec
-    quick_sets = quick_sets + 2
-    born[lane] = born[lane] + 1
-    return 1
 end
 -- It waits in this lane or a higher one, nothing of its key runs, and the offer brings no new types. Nil: not so.
 local function quick_coalesce(base, rec, spec, lane)
@@ -169,21 +167,44 @@ local function offer(base, msg, spec, lane)
     return answer
 end
 
+-- New rows are written here rather than in functions of their own: calls are dear in Redis's Lua.
 local at = 0
 local function offer_lane(lane, count)
+    local own, fresh, creates = T[lane], fresh[lane], mode ~= 'c'
+    local own_pushes, last, left, made = pushes[lane], pushed[lane], nil, 0
     for n = at + 1, at + count do
         local base, i = bases[n], begin + (n - 1) * 3
-        local msg, spec = ARGV[i + 1], ARGV[i + 2]
-        local rec, answer = recs[base], nil
-        if not dirty[base] and byte(spec, 1) ~= 62 then
+        local spec, met, answer = args[i + 2], recs[base], nil
+        local rec = met
+        if met == nil then rec = found[n] end
+        if never_gen or byte(spec, 1) ~= 62 then
             if rec then
-                answer = quick_coalesce(base, rec, spec, lane)
-            elseif mode ~= 'c' and not is_full(lane) then
-                answer = quick_create(base, msg, spec, lane)
+                if not dirty[base] then answer = quick_coalesce(base, rec, spec, lane) end
+            elseif met == nil and creates then
+                left = left or not is_full(lane) and (room[lane] or math.huge) or 0
+                if left > 0 then
+                    if call('HSET', own .. base, 'msg', args[i + 1], 'state', 'pending', 'pending_since', now_ns) < 3 then
+                        clear_places(lane, base)
+                    end
+                    last, left, made = last + 1, left - 1, made + 1
+                    own_pushes[last] = base
+                    rec = fresh .. spec
+                    recs[base] = rec
+                    quick_set[quick_sets + 1], quick_set[quick_sets + 2] = base, rec
+                    quick_sets = quick_sets + 2
+                    answer = 1
+                end
             end
         end
-        out[n] = answer or offer(base, msg, spec, lane)
+        if not answer then
+            if met == nil then recs[base] = rec end
+            pushed[lane], room[lane] = last, left or room[lane]
+            answer = offer(base, args[i + 1], spec, lane)
+            own_pushes, last, left = pushes[lane], pushed[lane], nil
+        end
+        out[n] = answer
     end
+    pushed[lane], room[lane], born[lane] = last, left or room[lane], made
     at = at + count
 end
 local lane = 0

@@ -98,29 +98,27 @@ local function drop_late(lane, id, base, slot, load, active, waited)
     set_rec(base, half(lane, slot, 'b', '', load), active)
     dropped, late = dropped + 1, late + 1
 end
+-- Of the job handed out last, where its base is a hash.
+local function tell_message(lane, id)
+    if byte(id, 1) == 126 and byte(id, 2) == 126 then
+        messages[#messages + 1] = tostring(count)
+        messages[#messages + 1] = call('HGET', task(lane, id), 'msg') or ''
+    end
+end
 -- `waiting` may end in a bar.
 local function hand_out(lane, id, base, waiting)
     start(lane, id)
     jobs[count * 2 + 1], jobs[count * 2 + 2] = base, waiting
     count = count + 1
-    if byte(base, 1) == 126 and byte(base, 2) == 126 then
-        messages[#messages + 1] = tostring(count)
-        messages[#messages + 1] = call('HGET', task(lane, id), 'msg') or ''
-    end
+    tell_message(lane, id)
 end
-local function take(lane, id, base)
-    local rec = recs[base]
-    -- Nearly always: it waits here in slot 0, nothing of its key runs, and nothing is late.
-    if on_late == 'r' and rec and byte(rec, -1) == 47 and id == base and find(rec, waits[lane], 1, true) == 1 and not dirty[base] then
-        if not activate(lane, id) then return set_rec(base, nil, nil) end
-        local runs = '/' .. runs[lane] .. rec
-        recs[base] = runs
-        quick_set[quick_sets + 1], quick_set[quick_sets + 2] = base, runs
-        quick_sets = quick_sets + 2
-        return hand_out(lane, id, base, rec)
+-- `rec` is what the book says under the id, which is the base of a job in slot 0.
+local function take(lane, id, rec)
+    local base, slot = base_of(id)
+    if recs[base] == nil then
+        if slot == '0' then recs[base] = rec else load_recs({ base }) end
     end
-    local slot = text_sub(id, -1)
-    local waiting, active = halves(rec)
+    local waiting, active = halves(recs[base])
     local w_lane, w_slot, _, gen, load
     if waiting then w_lane, w_slot, _, gen, load = parts(waiting) end
     if w_lane ~= lane or w_slot ~= slot then
@@ -153,6 +151,38 @@ local function take(lane, id, base)
     if park then parked[#parked + 1] = count end
 end
 
+-- Nearly always a job waits here in slot 0, nothing of its key runs, and nothing is late: that way costs one command a job,
+-- and is written without calls of our own, which Redis's Lua makes dear.
+local function take_lane(lane, ids)
+    local got, n, usual = look_up(ids), #ids, on_late == 'r'
+    local own, waits, runs, started, leases = T[lane], waits[lane], '/' .. runs[lane], started[lane], leases[lane]
+    local at = starts[lane]
+    for i = 1, n do
+        local id, rec = ids[i], got[i]
+        if not (usual and rec and find(rec, waits, 1, true) == 1 and byte(rec, -1) == 47 and recs[id] == nil) then
+            starts[lane] = at
+            take(lane, id, rec)
+            at = starts[lane]
+        elseif call('HSET', own .. id, 'state', 'active') == 0 then
+            local now_runs = runs .. rec
+            recs[id], at = now_runs, at + 1
+            quick_set[quick_sets + 1], quick_set[quick_sets + 2] = id, now_runs
+            quick_sets = quick_sets + 2
+            started[at] = id
+            leases[at * 2 - 1], leases[at * 2] = lease_ends, id
+            jobs[count * 2 + 1], jobs[count * 2 + 2] = id, rec
+            count = count + 1
+            if byte(id, 1) == 126 then tell_message(lane, id) end
+        else
+            -- It was without its hash.
+            call('DEL', own .. id)
+            recs[id] = rec
+            set_rec(id, nil, nil)
+        end
+    end
+    starts[lane] = at
+end
+
 local function wanted()
     return max - count - #foreign + (on_late == 'p' and late or 0)
 end
@@ -161,11 +191,8 @@ while wanted() > 0 and late < late_max do
     if not share then break end
     for lane = 1, #lanes do
         if share[lane] > 0 then
-            local ids = call('RPOP', P[lane] .. 'pending', share[lane]) or {}
-            local bases = {}
-            for i, id in ipairs(ids) do bases[i] = byte(id, -1) == 48 and id or base_of(id) end
-            load_recs(bases)
-            for i = 1, #ids do take(lane, ids[i], bases[i]) end
+            local ids = call('RPOP', P[lane] .. 'pending', share[lane])
+            if ids then take_lane(lane, ids) end
         end
     end
 end

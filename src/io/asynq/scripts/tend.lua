@@ -8,27 +8,7 @@
 
 local max = tonumber(ARGV[3])
 local moved = 0
-
-local function recover(lane, id)
-    local base, slot = base_of(id)
-    local waiting, active = halves(recs[base])
-    local a_lane, a_slot, lease, gen, load
-    if active then a_lane, a_slot, lease, gen, load = parts(active) end
-    redis.call('ZREM', P[lane] .. 'lease', id)
-    if redis.call('LREM', P[lane] .. 'active', -1, id) == 0 then return end
-    if redis.call('EXISTS', task(lane, id)) == 0 then
-        if a_lane == lane and a_slot == slot then set_rec(base, waiting, nil) end
-        return
-    end
-    moved = moved + 1
-    if a_lane == lane and a_slot == slot then
-        settle(base, waiting, lane, slot, gen, load, 'r', now, 'lease expired')
-        tally(lane, 'processed', 1)
-        tally(lane, 'failed', 1)
-    else
-        hook_pending(lane, id, true)
-    end
-end
+local function count(moves) moved = moved + (moves and 1 or 0) end
 
 for lane = 1, #lanes do
     local over = redis.call('ZRANGEBYSCORE', P[lane] .. 'lease', '-inf', '(' .. seconds(now), 'LIMIT', 0, max)
@@ -45,13 +25,13 @@ for lane = 1, #lanes do
         end
         -- A foreign worker renews by its own clock, so it is given time.
         local ends = tonumber(redis.call('ZSCORE', P[lane] .. 'lease', id))
-        if lease ~= '0' or ends * 1000 + tonumber(ARGV[4]) < now then recover(lane, id) end
+        if lease ~= '0' or ends * 1000 + tonumber(ARGV[4]) < now then count(recover(lane, id, 'lease expired')) end
     end
     if ARGV[5] == '1' then
         for _, id in ipairs(redis.call('LRANGE', P[lane] .. 'active', -max, -1)) do
             if not redis.call('ZSCORE', P[lane] .. 'lease', id) then
                 load_recs({ (base_of(id)) })
-                recover(lane, id)
+                count(recover(lane, id, 'lease expired'))
             end
         end
     end
