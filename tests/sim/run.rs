@@ -1,9 +1,9 @@
 //! One run from one seed: nodes come and go over a log that grows, faults stop, everything must come right.
 
-use super::cases;
+use super::cases::{self, How};
 use super::group::{Group, SimSource};
 use super::hull::{Hull, HullLedger, HullQueue, HullRows, HullSink};
-use super::sea::{Rates, Sea, Seen, begin_time, clock, jump};
+use super::sea::{Rates, Script, Sea, Seen, begin_time, clock, jump};
 use crate::world::{Dice, SHOP, Shop, load};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +24,10 @@ const SESSION: Duration = Duration::from_secs(6);
 const REST_PATIENCE: Duration = Duration::from_secs(2 * 3_600);
 /// At rest for so long means at rest: a lost queue is noticed within seconds, and a call may stall for twenty.
 const REST: Duration = Duration::from_secs(60);
+
+/// Case 10: looks for somebody who heard of the loss, and the time between two.
+const LOSS_HEARD_LOOKS: usize = 600;
+const LOSS_HEARD: Duration = Duration::from_millis(50);
 
 /// What a run came to.
 pub struct Outcome {
@@ -59,6 +63,8 @@ struct Extras {
     sink_away: Option<Duration>,
     /// Liveness: one node stays frozen for good.
     left_frozen: bool,
+    /// So often retention cuts the log, mostly as the queue is lost.
+    log_cuts: u64,
 }
 
 impl Extras {
@@ -69,6 +75,7 @@ impl Extras {
             row_losses: [None, Some(0), Some(1), Some(3)][one_of(&[0, 0, 0, 1, 2, 3]) as usize],
             sink_away: (one_of(&[0, 0, 0, 1]) == 1).then_some(Duration::from_secs(3_600)),
             left_frozen: one_of(&[0, 0, 1]) == 1,
+            log_cuts: one_of(&[0, 0, 1, 2]),
         }
     }
 
@@ -87,9 +94,39 @@ pub enum Kind {
     Plain,
     /// One of the worked cases of the design, by its place in `cases::CASES`.
     Case(usize),
+    /// Worked case 7: the only node dies at this step, and nothing else goes wrong.
+    Kill(u64),
 }
 
 impl Plan {
+    /// One node, one partition a table, no chance at all.
+    fn still() -> Self {
+        Self {
+            nodes: 1,
+            threads: 1,
+            events: 0,
+            orders: 0,
+            partitions: 1,
+            rates: Rates { fail: 0, lose_reply: 0, crash: 0, stall: 0, panic: 0, for_ever: 0 },
+            in_flight: 4,
+            skip_equal: true,
+            queue_losses: 0,
+            extras: Extras::default(),
+        }
+    }
+
+    /// What a worked case asks for comes before what the seed says.
+    fn suited(mut self, how: How) -> Self {
+        match how {
+            How::Free => {}
+            How::SlowSink => self.nodes = self.nodes.min(2),
+            How::QueueLostTwice => self.queue_losses = 0,
+            How::Halves => self.nodes = 2,
+            How::SinkAway => self.extras.sink_away = None,
+        }
+        self
+    }
+
     fn draw(dice: &mut Dice, seed: u64, kind: Kind) -> Self {
         let mut one_of = |list: &[u64]| list[dice.below(list.len() as u64) as usize];
         let rates = Rates {
@@ -219,6 +256,13 @@ impl Harness {
                     self.sea.close_sink(span);
                 }
             }
+            10 if extras.log_cuts > 0 => {
+                extras.log_cuts -= 1;
+                self.group.cut();
+                if self.sea.below(3) > 0 {
+                    self.sea.lose_queue();
+                }
+            }
             _ => {}
         }
     }
@@ -261,20 +305,31 @@ pub fn run(seed: u64, kind: Kind) -> Outcome {
     actix_rt::System::with_tokio_rt(runtime).block_on(async move {
         begin_time();
         let mut dice = Dice::silent(seed);
-        let plan = Plan::draw(&mut dice, seed, kind);
+        let plan = match kind {
+            Kind::Kill(_) => Plan::still(),
+            _ => Plan::draw(&mut dice, seed, kind).suited(how(kind)),
+        };
         simulate(plan, dice, kind).await
     })
+}
+
+fn how(kind: Kind) -> How {
+    if let Kind::Case(case) = kind { cases::CASES[case].how } else { How::Free }
 }
 
 /// What is traded: at random, or as the case says, several times over, each time with orders of its own.
 fn traded(plan: &Plan, dice: &mut Dice, kind: Kind) -> Shop {
     let mut shop = Shop::new(plan.partitions);
-    let Kind::Case(case) = kind else {
-        (0..plan.events).for_each(|_| shop.trade(dice, plan.orders));
-        return shop;
+    let case = match kind {
+        Kind::Case(case) => &cases::CASES[case],
+        Kind::Kill(_) => &cases::KILLED,
+        Kind::Whole | Kind::Plain => {
+            (0..plan.events).for_each(|_| shop.trade(dice, plan.orders));
+            return shop;
+        }
     };
     for copy in 0..1 + dice.below(4) as i64 {
-        (cases::CASES[case].play)(&mut shop, copy * cases::IDS);
+        (case.play)(&mut shop, copy * cases::IDS);
     }
     cases::shuffle(&mut shop.lines, dice);
     shop
@@ -287,7 +342,8 @@ async fn simulate(plan: Plan, mut dice: Dice, kind: Kind) -> Outcome {
     settings.sources[0].in_flight = plan.in_flight;
     settings.node.entities_max = 1 + dice.below(6) as usize;
     settings.lines[0].line.skip_equal = plan.skip_equal;
-    let sea = Sea::new(settings, plan.rates.clone(), dice, plan.extras.row_losses.is_some());
+    let script = Script { how: how(kind), kill_at: if let Kind::Kill(step) = kind { Some(step) } else { None } };
+    let sea = Sea::new(settings, plan.rates.clone(), dice, plan.extras.row_losses.is_some(), script);
     let records: Vec<Record> = shop.lines.iter().map(|line| record(line)).collect();
     let group = Group::new(Arc::clone(&sea), records.iter().map(|r| r.partition).collect::<BTreeSet<_>>());
     let (died, mut deaths) = mpsc::channel(1_000);
@@ -300,15 +356,23 @@ async fn simulate(plan: Plan, mut dice: Dice, kind: Kind) -> Outcome {
         died,
         left: None,
     };
+    let still = matches!(kind, Kind::Kill(_));
     (0..plan.nodes).for_each(|_| harness.start());
     let (mut queue_losses, mut extras) = (plan.queue_losses, plan.extras);
-    for record in records {
+    if sea.how == How::SinkAway {
+        sea.close_sink(Duration::from_secs(3_600));
+    }
+    let half = records.len() / 2;
+    for (at, record) in records.into_iter().enumerate() {
+        if sea.how == How::QueueLostTwice && at == half {
+            lose_queue_twice(&sea).await;
+        }
         group.append(record);
         tokio::time::sleep(Duration::from_millis(sea.below(120))).await;
         while let Ok(node) = deaths.try_recv() {
             harness.bury(node);
         }
-        if sea.chance(60) {
+        if !still && sea.chance(60) {
             harness.mischief(&mut queue_losses, &mut extras).await;
         }
         if harness.nodes.len() < plan.nodes && sea.chance(150) {
@@ -318,7 +382,9 @@ async fn simulate(plan: Plan, mut dice: Dice, kind: Kind) -> Outcome {
     // What was due goes wrong late, while the rest is on its way.
     for _ in 0..4 {
         tokio::time::sleep(Duration::from_millis(sea.below(8_000))).await;
-        harness.mischief(&mut queue_losses, &mut extras).await;
+        if !still {
+            harness.mischief(&mut queue_losses, &mut extras).await;
+        }
     }
     harness.calm(extras.left_frozen);
     let rested = rest(&mut harness, &mut deaths).await;
@@ -332,6 +398,21 @@ async fn simulate(plan: Plan, mut dice: Dice, kind: Kind) -> Outcome {
     }
     compare(&sea, &shop).await;
     Outcome { digest: sea.digest(), seen: sea.counts(), story: sea.story(), wrong: sea.what_is_wrong() }
+}
+
+/// Case 10: the queue is lost, and once more as soon as somebody goes back.
+async fn lose_queue_twice(sea: &Sea) {
+    let rewound = || sea.counts().get(&Seen::Rewound).copied().unwrap_or(0);
+    let before = rewound();
+    sea.lose_queue();
+    for _ in 0..LOSS_HEARD_LOOKS {
+        tokio::time::sleep(LOSS_HEARD).await;
+        if rewound() > before {
+            sea.saw(Seen::LostWhileGoingBack);
+            break;
+        }
+    }
+    sea.lose_queue();
 }
 
 /// I10: waits until everything is read, committed and delivered, and stays so.
