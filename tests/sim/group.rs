@@ -219,6 +219,8 @@ struct Reading {
     reading: Generation,
     paused: bool,
     gone: bool,
+    /// The node has said that it let go.
+    let_go: bool,
 }
 
 type Readings = Arc<Mutex<BTreeMap<Partition, Reading>>>;
@@ -274,11 +276,13 @@ impl Member {
                     self.intake.revoked(partitions.clone()).await;
                     self.hull.alive().await;
                     self.forget(&partitions);
+                    self.let_go(&partitions);
                     let _ = done.send(());
                 }
                 Order::Lost(partitions) => {
                     self.forget(&partitions);
-                    self.intake.revoked(partitions).await;
+                    self.intake.revoked(partitions.clone()).await;
+                    self.let_go(&partitions);
                 }
             }
         }
@@ -292,6 +296,15 @@ impl Member {
             }
         }
         self.woken.notify_waiters();
+    }
+
+    fn let_go(&self, partitions: &[Partition]) {
+        let mut readings = self.readings.lock().unwrap();
+        for partition in partitions {
+            if let Some(reading) = readings.get_mut(partition) {
+                reading.let_go = true;
+            }
+        }
     }
 
     async fn begin(self: &Arc<Self>, partition: Partition, assignment: u64) {
@@ -378,13 +391,17 @@ impl SourceControl for Control {
     fn commit(&self, positions: Vec<(Partition, NextOffset)>) -> Answer<'_, Result<(), Fault>> {
         Box::pin(async move {
             // Whose word it is, is settled when it is given, however long it travels.
-            let asked = |p: &Partition| self.readings.lock().unwrap().get(p).map_or(0, |r| r.assignment);
+            let asked = |p: &Partition| self.readings.lock().unwrap().get(p).map_or((0, false), |r| (r.assignment, r.let_go));
             let positions: Vec<_> = positions.into_iter().map(|(p, next)| (p, next, asked(&p))).collect();
+            for (partition, next, _) in positions.iter().filter(|(.., (_, let_go))| *let_go) {
+                let (node, next) = (self.hull.node, next.0);
+                self.group.sea.wrong(format!("I11: n{node} commits {partition} {next} after it has let go of it"));
+            }
             tokio::time::sleep(Duration::from_millis(self.group.sea.below(10))).await;
             self.hull.step("commit");
             self.hull.alive().await;
             let mut refused = Ok(());
-            for (partition, next, assignment) in positions {
+            for (partition, next, (assignment, _)) in positions {
                 let kept = self.group.commit(self.hull.node, assignment, partition, next);
                 if kept.is_ok() {
                     super::checks::committed(&self.group, partition, next).await;

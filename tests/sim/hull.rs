@@ -177,6 +177,9 @@ impl Hull {
         if new < last || new < old || (new == old && timeless(before) != timeless(after)) {
             self.sea.wrong(format!("I2: version of {key} goes {last}, {old}, {new}"));
         }
+        if new > old {
+            self.sea.changed(row.key.as_str());
+        }
         if new > old && self.sea.is_in_sink(row.key.as_str()) {
             self.sea.saw(Seen::ChangedAmidRun);
         }
@@ -287,7 +290,11 @@ impl JobQueue for HullQueue {
         Box::pin(async move { self.0.call("offer", || self.0.sea.queue.offer(offers)).await })
     }
     fn take(&self, line: Name, max: usize) -> Answer<'_, Result<Batch, Fault>> {
-        Box::pin(async move { self.0.call("take", || self.0.sea.queue.take(line, max)).await })
+        Box::pin(async move {
+            let taken = self.0.call("take", || self.0.sea.queue.take(line, max)).await?;
+            taken.jobs.iter().for_each(|job| self.0.sea.started(job.key.row.as_str()));
+            Ok(taken)
+        })
     }
     fn finish(&self, verdicts: Vec<Finish>) -> Answer<'_, Result<Vec<Settled>, Fault>> {
         Box::pin(async move { self.0.call("finish", || self.0.sea.queue.finish(verdicts)).await })
@@ -392,7 +399,11 @@ pub struct HullLedger(pub Arc<Hull>);
 
 impl Ledger for HullLedger {
     fn keep_dead_letter(&self, letter: DeadLetter) -> Answer<'_, Result<Kept, Fault>> {
-        Box::pin(async move { self.0.call("letter", || self.0.sea.ledger.keep_dead_letter(letter)).await })
+        Box::pin(async move {
+            let kept = self.0.call("letter", || self.0.sea.ledger.keep_dead_letter(letter)).await?;
+            self.0.sea.saw(Seen::DeadLetterKept);
+            Ok(kept)
+        })
     }
     fn dead_letters(&self, after: Option<String>, max: usize) -> Answer<'_, Result<Vec<DeadLetter>, Fault>> {
         self.0.sea.ledger.dead_letters(after, max)

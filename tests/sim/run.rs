@@ -1,6 +1,7 @@
 //! One run from one seed: nodes come and go over a log that grows, faults stop, everything must come right.
 
 use super::cases::{self, How};
+use super::checks;
 use super::group::{Group, SimSource};
 use super::hull::{Hull, HullLedger, HullQueue, HullRows, HullSink};
 use super::sea::{Rates, Script, Sea, Seen, begin_time, clock, jump};
@@ -25,6 +26,8 @@ const REST_PATIENCE: Duration = Duration::from_secs(2 * 3_600);
 /// At rest for so long means at rest: a lost queue is noticed within seconds, and a call may stall for twenty.
 const REST: Duration = Duration::from_secs(60);
 
+/// Records between two looks at every node's bounds.
+const LOOK_EVERY: usize = 8;
 /// Case 10: looks for somebody who heard of the loss, and the time between two.
 const LOSS_HEARD_LOOKS: usize = 600;
 const LOSS_HEARD: Duration = Duration::from_millis(50);
@@ -65,6 +68,10 @@ struct Extras {
     left_frozen: bool,
     /// So often retention cuts the log, mostly as the queue is lost.
     log_cuts: u64,
+    /// Of a thousand records so many are none (C7).
+    bad: u64,
+    /// V1's other kind of version.
+    counter: bool,
 }
 
 impl Extras {
@@ -76,6 +83,8 @@ impl Extras {
             sink_away: (one_of(&[0, 0, 0, 1]) == 1).then_some(Duration::from_secs(3_600)),
             left_frozen: one_of(&[0, 0, 1]) == 1,
             log_cuts: one_of(&[0, 0, 1, 2]),
+            bad: one_of(&[0, 0, 60]),
+            counter: one_of(&[0, 0, 1]) == 1,
         }
     }
 
@@ -195,6 +204,19 @@ impl Harness {
     fn bury(&mut self, node: usize) {
         if self.nodes.remove(&node).is_some() {
             self.group.expel_after(SESSION, node);
+        }
+    }
+
+    /// I8, beside whatever happens.
+    fn look(&self) {
+        for node in self.nodes.values() {
+            let (engine, sea) = (node.engine.clone(), Arc::clone(&self.sea));
+            actix_rt::spawn(async move {
+                // A node that ends shows nothing.
+                if let Ok(picture) = engine.look().await {
+                    checks::bounded(&sea, &picture);
+                }
+            });
         }
     }
 
@@ -324,7 +346,12 @@ fn traded(plan: &Plan, dice: &mut Dice, kind: Kind) -> Shop {
         Kind::Case(case) => &cases::CASES[case],
         Kind::Kill(_) => &cases::KILLED,
         Kind::Whole | Kind::Plain => {
-            (0..plan.events).for_each(|_| shop.trade(dice, plan.orders));
+            for _ in 0..plan.events {
+                shop.trade(dice, plan.orders);
+                if plan.extras.bad > 0 && dice.below(1000) < plan.extras.bad {
+                    shop.spoil(["orders", "order_item"][dice.below(2) as usize], dice.below(plan.orders) as i64);
+                }
+            }
             return shop;
         }
     };
@@ -338,7 +365,8 @@ fn traded(plan: &Plan, dice: &mut Dice, kind: Kind) -> Shop {
 async fn simulate(plan: Plan, mut dice: Dice, kind: Kind) -> Outcome {
     let shop = traded(&plan, &mut dice, kind);
     let nowhere = std::path::Path::new("/nowhere");
-    let mut settings = load(SHOP, nowhere);
+    let counter = SHOP.replace("root: trade.orders", "root: trade.orders\n    version: counter");
+    let mut settings = load(if plan.extras.counter { &counter } else { SHOP }, nowhere);
     settings.sources[0].in_flight = plan.in_flight;
     settings.node.entities_max = 1 + dice.below(6) as usize;
     settings.lines[0].line.skip_equal = plan.skip_equal;
@@ -358,16 +386,22 @@ async fn simulate(plan: Plan, mut dice: Dice, kind: Kind) -> Outcome {
     };
     let still = matches!(kind, Kind::Kill(_));
     (0..plan.nodes).for_each(|_| harness.start());
+    if plan.extras.counter {
+        sea.saw(Seen::CounterVersions);
+    }
     let (mut queue_losses, mut extras) = (plan.queue_losses, plan.extras);
     if sea.how == How::SinkAway {
         sea.close_sink(Duration::from_secs(3_600));
     }
     let half = records.len() / 2;
-    for (at, record) in records.into_iter().enumerate() {
+    for (at, record) in records.iter().enumerate() {
         if sea.how == How::QueueLostTwice && at == half {
             lose_queue_twice(&sea).await;
         }
-        group.append(record);
+        group.append(record.clone());
+        if at % LOOK_EVERY == 0 {
+            harness.look();
+        }
         tokio::time::sleep(Duration::from_millis(sea.below(120))).await;
         while let Ok(node) = deaths.try_recv() {
             harness.bury(node);
@@ -388,6 +422,11 @@ async fn simulate(plan: Plan, mut dice: Dice, kind: Kind) -> Outcome {
     }
     harness.calm(extras.left_frozen);
     let rested = rest(&mut harness, &mut deaths).await;
+    for node in harness.nodes.values().filter(|_| rested) {
+        if let Ok(picture) = node.engine.look().await {
+            checks::rests_bounded(&sea, &picture);
+        }
+    }
     if !rested {
         let mut pictures = String::new();
         for (id, node) in &harness.nodes {
@@ -396,7 +435,7 @@ async fn simulate(plan: Plan, mut dice: Dice, kind: Kind) -> Outcome {
         let counts = sea.queue.counts(sea.line()).await;
         sea.wrong(format!("I10: no rest.\n{}\n{counts:?}\n{pictures}", group.positions()));
     }
-    compare(&sea, &shop).await;
+    checks::at_the_end(&sea, &shop, &records).await;
     Outcome { digest: sea.digest(), seen: sea.counts(), story: sea.story(), wrong: sea.what_is_wrong() }
 }
 
@@ -438,21 +477,6 @@ async fn rest(harness: &mut Harness, deaths: &mut mpsc::Receiver<usize>) -> bool
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
     false
-}
-
-/// I5: the documents are what the shop's own tables say.
-async fn compare(sea: &Sea, shop: &Shop) {
-    let held = sea.documents.list(None, usize::MAX).await.unwrap_or_default();
-    let held: BTreeMap<String, Value> = held
-        .into_iter()
-        .map(|held| (held.id, serde_json::from_slice(held.document.as_deref().unwrap_or_default()).unwrap_or_default()))
-        .collect();
-    let wanted = shop.documents();
-    let ids: BTreeSet<_> = held.keys().chain(wanted.keys()).collect();
-    let differ: Vec<_> = ids.into_iter().filter(|id| held.get(*id) != wanted.get(*id)).collect();
-    for id in &differ {
-        sea.wrong(format!("I5: {id} is {:?}, should be {:?} ({} differ)", held.get(*id), wanted.get(*id), differ.len()));
-    }
 }
 
 fn record(line: &str) -> Record {

@@ -96,6 +96,10 @@ pub enum Seen {
     ChangedAmidRun,
     /// J11: the queue was lost again while intake went back over a loss.
     LostWhileGoingBack,
+    /// C7: a record that no decoder takes became a dead letter.
+    DeadLetterKept,
+    /// V1: versions are counted, not weighed.
+    CounterVersions,
     /// A node died at the step it was told to.
     KilledAtStep,
     /// Liveness with a node that never comes back.
@@ -106,7 +110,7 @@ pub enum Seen {
 
 impl Seen {
     /// States that a few dozen seeds always reach; a superseded write takes a frozen node with a write in its hands, which is rare.
-    pub const COMMON: [Self; 29] = [
+    pub const COMMON: [Self; 31] = [
         Self::CrashBeforeEffect,
         Self::CrashAfterEffect,
         Self::CrashAmidBatch,
@@ -134,9 +138,18 @@ impl Seen {
         Self::SinkAway,
         Self::SinkRefused,
         Self::ChangedAmidRun,
+        Self::DeadLetterKept,
+        Self::CounterVersions,
         Self::LeftFrozen,
         Self::NeverCalm,
     ];
+}
+
+#[derive(Default)]
+struct Moments {
+    now: u64,
+    changed: BTreeMap<String, u64>,
+    started: BTreeMap<String, u64>,
 }
 
 /// What is scripted of a run.
@@ -162,6 +175,8 @@ pub struct Sea {
     pub contents: Mutex<HashMap<(String, i64), u64>>,
     /// Rows were lost: what is replayed may pass through other states under the versions seen before.
     replayed: AtomicBool,
+    /// I7: when each row was changed last, and when a run of it began last; all counted in one row.
+    moments: Mutex<Moments>,
     /// What a worked case asks for.
     pub how: How,
     /// Case 7: a node dies at this step.
@@ -198,6 +213,7 @@ impl Sea {
             document_versions: Mutex::default(),
             contents: Mutex::default(),
             replayed: AtomicBool::new(false),
+            moments: Mutex::default(),
             how,
             kill_at,
             steps: AtomicU64::new(0),
@@ -291,6 +307,27 @@ impl Sea {
     /// Whether a version may have been met with another content: not before rows were lost and replayed.
     pub fn is_replayed(&self) -> bool {
         self.replayed.load(Ordering::Relaxed)
+    }
+
+    pub fn changed(&self, row: &str) {
+        let mut moments = self.moments.lock().unwrap();
+        moments.now += 1;
+        let now = moments.now;
+        moments.changed.insert(row.to_owned(), now);
+    }
+
+    pub fn started(&self, row: &str) {
+        let mut moments = self.moments.lock().unwrap();
+        moments.now += 1;
+        let now = moments.now;
+        moments.started.insert(row.to_owned(), now);
+    }
+
+    /// I7: rows of which no run began after their last change.
+    pub fn unstarted(&self) -> Vec<(String, u64)> {
+        let moments = self.moments.lock().unwrap();
+        let late = |(row, at): &(&String, &u64)| moments.started.get(*row).is_none_or(|started| started < at);
+        moments.changed.iter().filter(late).map(|(row, at)| (row.clone(), *at)).collect()
     }
 
     /// Case 7: whether this step, counted over all nodes until everything is calm, is the one to die at.
