@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::time::Duration;
-use ureq::Agent;
+use ureq::{Agent, RequestBuilder};
 
 /// Holds the node's URL while it runs, in `node.data_dir`.
 pub const ADDRESS_FILE: &str = "admin.addr";
@@ -103,11 +103,7 @@ impl Client {
     /// # Errors
     /// The node's problem; nobody answers.
     pub fn text(&self, path: &str) -> Result<String, Problem> {
-        let mut request = self.agent.get(format!("{}{path}", self.base));
-        if let Some(token) = &self.token {
-            request = request.header("Authorization", format!("Bearer {token}"));
-        }
-        self.finish(request.call())
+        self.finish(self.signed(self.agent.get(format!("{}{path}", self.base))).call())
     }
 
     /// `GET` of an answer that goes on: each line that is not empty, as it comes, until it ends or `each` says that it is
@@ -116,10 +112,7 @@ impl Client {
     /// # Errors
     /// The node's problem; nobody answers; it went away within a line's time.
     pub fn lines(&self, path: &str, mut each: impl FnMut(&str) -> bool) -> Result<(), Problem> {
-        let mut request = self.agent.get(format!("{}{path}", self.base));
-        if let Some(token) = &self.token {
-            request = request.header("Authorization", format!("Bearer {token}"));
-        }
+        let request = self.signed(self.agent.get(format!("{}{path}", self.base)));
         let answer = request.config().timeout_global(None).build().call();
         if !matches!(&answer, Ok(answer) if answer.status().is_success()) {
             return self.finish(answer).map(drop);
@@ -140,6 +133,13 @@ impl Client {
         }
     }
 
+    fn signed<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.token {
+            Some(token) => request.header("Authorization", format!("Bearer {token}")),
+            None => request,
+        }
+    }
+
     fn nobody(&self, error: &dyn std::error::Error) -> Problem {
         let what = format!("no node answers at {}: {error}", self.base);
         Problem::new(Code::Unreachable, what).help("is it running? `widerow run` starts one; `--admin URL` names another")
@@ -151,11 +151,8 @@ impl Client {
     /// The node's problem; nobody answers; an answer of another shape.
     pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Problem> {
         let body = serde_json::to_vec(body).map_err(|e| Problem::new(Code::BadRequest, e.to_string()))?;
-        let mut request = self.agent.post(format!("{}{path}", self.base)).header("Content-Type", "application/json");
-        if let Some(token) = &self.token {
-            request = request.header("Authorization", format!("Bearer {token}"));
-        }
-        let text = self.finish(request.send(body))?;
+        let request = self.agent.post(format!("{}{path}", self.base)).header("Content-Type", "application/json");
+        let text = self.finish(self.signed(request).send(body))?;
         self.read(path, &text)
     }
 

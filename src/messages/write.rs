@@ -2,7 +2,7 @@
 
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::write::RowWrite;
-use actix::dev::{Message, Recipient};
+use actix::dev::Message;
 use std::sync::Arc;
 
 /// One row's merged changes. Sender: an entity with nothing else in flight (N1).
@@ -21,12 +21,6 @@ pub struct RowWritten {
 /// Who asked for a write.
 pub trait Asker: Send + Sync {
     fn hear(&self, answer: RowWritten);
-}
-
-impl Asker for Recipient<RowWritten> {
-    fn hear(&self, answer: RowWritten) {
-        self.do_send(answer);
-    }
 }
 
 /// Where the answer goes; dropped unanswered it says that the outcome is unknown.

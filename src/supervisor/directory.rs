@@ -35,6 +35,18 @@ struct Live {
     pulse: Arc<EntityPulse>,
 }
 
+impl Live {
+    /// Counts what it sends: an entity may go only when it has handled as much (N3).
+    fn send<M>(&mut self, message: M)
+    where
+        M: Message<Result = ()> + Send + 'static,
+        EntityActor: Handler<M>,
+    {
+        self.sent += 1;
+        self.address.do_send(message);
+    }
+}
+
 /// What was counted since the start.
 #[derive(Debug, Default)]
 pub struct DirectoryCounts {
@@ -114,8 +126,7 @@ impl EntityDirectory {
     pub fn forget_all(&self) {
         self.sweep_where(|_| true);
         for mut live in self.live.iter_mut() {
-            live.sent += 1;
-            live.address.do_send(Forget);
+            live.send(Forget);
         }
     }
 
@@ -201,8 +212,7 @@ impl RowDirectory for EntityDirectory {
         if let Some(mut held) = self.live.get_mut(&message.row)
             && held.address.connected()
         {
-            held.sent += 1;
-            held.address.do_send(message);
+            held.send(message);
             return;
         }
         let mut spawned = false;
@@ -213,16 +223,13 @@ impl RowDirectory for EntityDirectory {
                     let Some(fresh) = self.spawn(&message.row) else { return };
                     held.insert(fresh);
                 }
-                let live = held.get_mut();
-                live.sent += 1;
-                live.address.do_send(message);
+                held.get_mut().send(message);
             }
             Entry::Vacant(vacant) => {
                 // Without setups the process is closing: the message drops and its tickets fail.
                 let Some(mut fresh) = self.spawn(&message.row) else { return };
                 spawned = true;
-                fresh.sent += 1;
-                fresh.address.do_send(message);
+                fresh.send(message);
                 vacant.insert(fresh);
             }
         }

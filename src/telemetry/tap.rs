@@ -24,18 +24,13 @@ const SECRET_WITHIN_MIN: usize = 4;
 /// Nested texts that hold JSON themselves are opened this deep.
 const NESTED_MAX: usize = 2;
 
-/// Where an event is on its way.
+/// Where an event is on its way; [`TapStage::about`] says what each shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TapStage {
-    /// A record as the log delivered it.
     Source,
-    /// What it means for one row.
     Change,
-    /// A row's write that the row store acknowledged.
     Row,
-    /// A job that the queue took.
     Job,
-    /// A job's end: the document, and what the sink said.
     Document,
 }
 
@@ -49,6 +44,17 @@ impl TapStage {
             Self::Row => "row",
             Self::Job => "job",
             Self::Document => "document",
+        }
+    }
+
+    /// What is seen there.
+    pub const fn about(self) -> &'static str {
+        match self {
+            Self::Source => "Records as the log delivered them",
+            Self::Change => "What they mean for a row",
+            Self::Row => "Writes that the row store acknowledged",
+            Self::Job => "Jobs that the queue took",
+            Self::Document => "Ends of jobs: documents, and what the sink said",
         }
     }
 

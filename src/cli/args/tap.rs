@@ -1,7 +1,9 @@
 //! Arguments of `tap`.
 
 use super::{MaybeConfigFiles, values};
-use clap::{Args, ValueEnum};
+use crate::telemetry::TapStage;
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use std::time::Duration;
 
 pub(super) const EXAMPLES: &str = "EXAMPLES:
@@ -11,8 +13,8 @@ pub(super) const EXAMPLES: &str = "EXAMPLES:
 #[derive(Args, Debug)]
 pub struct Tap {
     /// Where to look, all stages unless told.
-    #[arg(long, value_name = "STAGE", value_enum, value_delimiter = ',')]
-    pub stage: Vec<Stage>,
+    #[arg(long, value_name = "STAGE", value_parser = stages(), value_delimiter = ',')]
+    pub stage: Vec<TapStage>,
     /// Only rows whose key holds this text.
     #[arg(long, value_name = "TEXT")]
     pub key: Option<String>,
@@ -29,30 +31,8 @@ pub struct Tap {
     pub files: MaybeConfigFiles,
 }
 
-/// Where an event is on its way.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// Records as the log delivered them
-    Source,
-    /// What they mean for a row
-    Change,
-    /// Writes that the row store acknowledged
-    Row,
-    /// Jobs that the queue took
-    Job,
-    /// Documents, and what the sink said
-    Document,
-}
-
-impl Stage {
-    /// As the admin endpoint calls it.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Source => "source",
-            Self::Change => "change",
-            Self::Row => "row",
-            Self::Job => "job",
-            Self::Document => "document",
-        }
-    }
+/// The stages as the admin endpoint calls them.
+fn stages() -> impl TypedValueParser<Value = TapStage> {
+    let known = TapStage::ALL.map(|stage| PossibleValue::new(stage.label()).help(stage.about()));
+    PossibleValuesParser::new(known).try_map(|text| TapStage::parse(&text).ok_or("no stage"))
 }

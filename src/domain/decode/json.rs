@@ -60,19 +60,20 @@ pub(super) fn each_member<'a>(
     mut each: impl FnMut(Cow<'a, str>, &'a str) -> Result<(), BadRecord>,
 ) -> Result<(), BadRecord> {
     let mut scanner = Scanner::new(object);
-    members(&mut scanner, &mut |name, scanner| each(name.text()?, scanner.value()?))?;
+    members(&mut scanner, |scanner| each(scanner.name()?.text()?, scanner.value()?))?;
     Ok(scanner.end()?)
 }
 
+/// Passes an object, whose members `each` passes one by one.
+#[inline(always)]
 fn members<'a>(
     scanner: &mut Scanner<'a>,
-    each: &mut impl FnMut(Quoted<'a>, &mut Scanner<'a>) -> Result<(), BadRecord>,
+    mut each: impl FnMut(&mut Scanner<'a>) -> Result<(), BadRecord>,
 ) -> Result<(), BadRecord> {
     scanner.expect(b'{', "an object")?;
     if !scanner.passes(b'}') {
         loop {
-            let (quoted, escaped) = scanner.key()?;
-            each(Quoted { quoted, escaped }, scanner)?;
+            each(scanner)?;
             if !scanner.passes(b',') {
                 break;
             }
@@ -87,6 +88,13 @@ fn members<'a>(
 struct Quoted<'a> {
     quoted: &'a str,
     escaped: bool,
+}
+
+impl<'a> Scanner<'a> {
+    fn name(&mut self) -> Result<Quoted<'a>, NotJson> {
+        let (quoted, escaped) = self.key()?;
+        Ok(Quoted { quoted, escaped })
+    }
 }
 
 impl<'a> Quoted<'a> {
@@ -110,23 +118,15 @@ impl<'a> Inner<'a> {
     fn note(&mut self, body: &'a str, scanner: &mut Scanner<'a>) -> Result<&'a str, BadRecord> {
         let mut likely = self.objects.last().map_or(0..0, |(_, range)| range.clone());
         let (from, first) = (scanner.at(), self.members.len());
-        scanner.expect(b'{', "an object")?;
-        if !scanner.passes(b'}') {
-            loop {
-                let told = likely.next().map(|at| self.members[at]);
-                match told.filter(|(name, raw)| scanner.passes_member(span(body, name.quoted, raw))) {
-                    Some(again) => self.members.push(again),
-                    None => {
-                        let (quoted, escaped) = scanner.key()?;
-                        self.members.push((Quoted { quoted, escaped }, scanner.value()?));
-                    }
-                }
-                if !scanner.passes(b',') {
-                    break;
-                }
-            }
-            scanner.expect(b'}', "`,` or `}`")?;
-        }
+        members(scanner, |scanner| {
+            let told = likely.next().map(|at| self.members[at]);
+            let again = told.filter(|(name, raw)| scanner.passes_member(span(body, name.quoted, raw)));
+            self.members.push(match again {
+                Some(again) => again,
+                None => (scanner.name()?, scanner.value()?),
+            });
+            Ok(())
+        })?;
         let raw = &body[from..scanner.at()];
         self.objects.push((raw.as_ptr(), first..self.members.len()));
         Ok(raw)
@@ -163,7 +163,8 @@ pub(super) fn each_member_noting<'a>(
     mut each: impl FnMut(Cow<'a, str>, &'a str),
 ) -> Result<(), BadRecord> {
     let mut scanner = Scanner::new(object);
-    members(&mut scanner, &mut |name, scanner| {
+    members(&mut scanner, |scanner| {
+        let name = scanner.name()?;
         if scanner.is_at_object() {
             let raw = inner.note(object, scanner)?;
             each(name.text()?, raw);

@@ -49,6 +49,7 @@ pub(super) struct LineBook {
     pub(super) slots: QuickMap<RowKey, Slot>,
     lanes: Vec<LaneBook>,
     due: BTreeSet<(Millis, u64, RowKey)>,
+    /// By their ends. The book gives every job a lease of its own, also where many are taken at once.
     leases: BTreeMap<(Millis, Lease), RowKey>,
     pub(super) hashes: Hashes,
     bell: Arc<Notify>,

@@ -9,6 +9,11 @@ use crate::settings::{KafkaAddress, STARS, secret_property};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+/// How long the events that explain a failed question may take to come out of the client's queue.
+const EVENTS_WAIT: Duration = Duration::from_millis(500);
 
 /// A client's configuration: how to reach the brokers, who we are, the properties as written.
 ///
@@ -129,11 +134,50 @@ pub fn tell_error(client: &str, error: &KafkaError, reason: &str) {
     }
 }
 
-/// The context of clients that need no more than a log.
+/// The context of clients that need no more than a log, and to know why nobody answers. Its copies hear the same.
 #[derive(Clone, Debug)]
 pub struct Told {
     /// Which client speaks: `sink orders`.
-    pub client: String,
+    client: String,
+    why: Arc<Why>,
+}
+
+/// The last error that tells a cause.
+#[derive(Debug, Default)]
+struct Why {
+    last: Mutex<Option<(Code, String)>>,
+    heard: Condvar,
+}
+
+impl Told {
+    pub fn new(client: String) -> Self {
+        Self { client, why: Arc::default() }
+    }
+
+    /// A question's error with its cause. A question that finds no broker says only that; why none could be reached (a
+    /// refused password, a certificate nobody knows) is an event, which waits in the client's queue until `poll` takes it
+    /// out. Blocks, up to half a second.
+    pub fn explains(&self, place: &str, error: &KafkaError, mut poll: impl FnMut(Duration)) -> Fault {
+        let fault = fault_of(place, error);
+        if !matches!(fault.kind, FaultKind::Unreachable | FaultKind::Timeout) {
+            return fault;
+        }
+        let late = Instant::now() + EVENTS_WAIT;
+        while self.why().is_none() && Instant::now() < late {
+            poll(EVENTS_WAIT / 10);
+        }
+        let why = self.why().take();
+        why.map_or(fault, |(code, reason)| Fault::new(fault_kind(code), place, reason))
+    }
+
+    /// Waits for an error: the poll of clients whose events another thread takes out.
+    pub fn wait(&self, longest: Duration) {
+        drop(self.why.heard.wait_timeout_while(self.why(), longest, |why| why.is_none()));
+    }
+
+    fn why(&self) -> MutexGuard<'_, Option<(Code, String)>> {
+        self.why.last.lock().unwrap_or_else(|e| e.into_inner())
+    }
 }
 
 impl ClientContext for Told {
@@ -142,6 +186,11 @@ impl ClientContext for Told {
     }
     fn error(&self, error: KafkaError, reason: &str) {
         tell_error(&self.client, &error, reason);
+        // That all brokers are away is no reason of its own.
+        if let Some(code) = error.rdkafka_error_code().filter(|code| *code != Code::AllBrokersDown) {
+            *self.why() = Some((code, reason.to_owned()));
+            self.why.heard.notify_all();
+        }
     }
 }
 

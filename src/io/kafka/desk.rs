@@ -49,7 +49,7 @@ pub(super) fn asker(settings: &KafkaSettings, source: &str) -> Result<BaseConsum
     let place = format!("source {source}");
     let mut config = client_config(&settings.address, "widerow-asks");
     config.set("group.id", &settings.group).set("enable.auto.commit", "false");
-    config.create_with_context(Told { client: place.clone() }).map_err(|error| fault_of(&place, &error))
+    config.create_with_context(Told::new(place.clone())).map_err(|error| fault_of(&place, &error))
 }
 
 impl TopicLives for TopicDesk {

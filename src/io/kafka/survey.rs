@@ -37,7 +37,10 @@ impl KafkaSurvey {
     pub fn of(settings: &KafkaSettings, source: &str) -> Result<Self, Fault> {
         let place = format!("source {source}");
         let asker = asker(settings, source)?;
-        let cluster = asker.fetch_metadata(None, PATIENCE).map_err(|e| fault_of(&place, &e))?;
+        let cluster = asker.fetch_metadata(None, PATIENCE).map_err(|error| {
+            // It reads nothing: what a poll brings is heard by the context.
+            asker.context().explains(&place, &error, |wait| drop(asker.poll(wait)))
+        })?;
         let named: Vec<_> = settings.topics.iter().filter(|topic| !topic.starts_with('^')).cloned().collect();
         let mut kept = kept(settings, &named);
         let mut topics = Vec::new();
@@ -78,7 +81,7 @@ fn log(asker: &rdkafka::consumer::BaseConsumer<Told>, topic: &str) -> Result<(u3
 
 /// What brokers tell of retention; a right that is missing leaves it out.
 fn kept(settings: &KafkaSettings, topics: &[String]) -> std::collections::HashMap<String, (String, String)> {
-    let client = Told { client: "check".to_owned() };
+    let client = Told::new("check".to_owned());
     let made: Result<AdminClient<Told>, _> = client_config(&settings.address, "widerow-asks").create_with_context(client);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let (Ok(admin), Ok(runtime)) = (made, runtime) else { return Default::default() };

@@ -33,6 +33,7 @@ pub struct KafkaSink {
     /// For messages: `topic orders.changed`.
     place: String,
     config: ClientConfig,
+    told: Told,
     /// An idempotent producer that lost its order with the broker takes nothing more: another takes its place.
     client: Mutex<Client>,
     last: Option<Arc<dyn LastDocuments>>,
@@ -60,8 +61,9 @@ impl KafkaSink {
     ) -> Result<Self, Fault> {
         let place = format!("topic {}", settings.topic);
         let config = config(settings, client_id);
-        let client = Mutex::new(client(&config, line, &place)?);
-        Ok(Self { line, settings: settings.clone(), place, config, client, last, clock })
+        let told = Told::new(format!("sink of {line}"));
+        let client = Mutex::new(client(&config, &told, &place)?);
+        Ok(Self { line, settings: settings.clone(), place, config, told, client, last, clock })
     }
 
     /// Brokers, topic and how many partitions it has. Blocks.
@@ -71,7 +73,8 @@ impl KafkaSink {
     pub fn look(&self, timeout: Duration) -> Result<usize, Fault> {
         let client = self.client.lock().unwrap_or_else(|e| e.into_inner()).clone();
         let seen = client.client().fetch_metadata(Some(&self.settings.topic), timeout);
-        let seen = seen.map_err(|error| fault_of(&self.place, &error))?;
+        // The producer's own thread takes its events out.
+        let seen = seen.map_err(|error| self.told.explains(&self.place, &error, |wait| self.told.wait(wait)))?;
         let topic = seen.topics().iter().find(|topic| topic.name() == self.settings.topic);
         if let Some(error) = topic.and_then(|topic| topic.error()) {
             return Err(fault_of(&self.place, &KafkaError::MetadataFetch(error.into())));
@@ -174,7 +177,7 @@ impl KafkaSink {
     }
 
     fn replace(&self, why: &str) {
-        match client(&self.config, self.line, &self.place) {
+        match client(&self.config, &self.told, &self.place) {
             Ok(new) => {
                 tracing::warn!(line = %self.line, why, "kafka producer lost its order with the broker, a new one takes its place");
                 *self.client.lock().unwrap_or_else(|e| e.into_inner()) = new;
@@ -205,8 +208,8 @@ fn config(settings: &KafkaSinkSettings, client_id: &str) -> ClientConfig {
     config
 }
 
-fn client(config: &ClientConfig, line: Name, place: &str) -> Result<Client, Fault> {
-    config.create_with_context(Told { client: format!("sink of {line}") }).map_err(|error| fault_of(place, &error))
+fn client(config: &ClientConfig, told: &Told, place: &str) -> Result<Client, Fault> {
+    config.create_with_context(told.clone()).map_err(|error| fault_of(place, &error))
 }
 
 impl Sink for KafkaSink {
