@@ -109,6 +109,8 @@ pub enum Seen {
 }
 
 impl Seen {
+    /// States that hundreds of seeds always reach, and dozens may not.
+    pub const RARE: [Self; 2] = [Self::Superseded, Self::LostWhileGoingBack];
     /// States that a few dozen seeds always reach; a superseded write takes a frozen node with a write in its hands, which is rare.
     pub const COMMON: [Self; 31] = [
         Self::CrashBeforeEffect,
