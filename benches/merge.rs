@@ -25,7 +25,7 @@ fn main() {
             let Ok(Decoded::Changes(mut changes)) = decode(&record, &DecodeSettings::default(), &settings.schema) else {
                 return None;
             };
-            changes.pop()?.after
+            changes.pop()?.after().cloned()
         })
         .collect();
     let mut report = Report::new("merge");

@@ -130,10 +130,8 @@ impl Image {
         out
     }
 
-    /// C4: the columns whose value differs between two images, told by both or by `self` alone.
-    pub fn changed_from(&self, before: &Image) -> SmallVec<[Name; 4]> {
-        let changed = |(at, (name, value)): &(usize, (Name, Value<'_>))| before.get_near(*name, *at) != *value;
-        self.iter().enumerate().filter(changed).map(|(_, (name, _))| name).collect()
+    fn unset(&mut self, name: Name) {
+        self.slots.retain(|slot| slot.name != name);
     }
 }
 
@@ -160,6 +158,70 @@ impl<'a> FromIterator<(Name, Value<'a>)> for Image {
     }
 }
 
+/// Room for the columns that a change usually changes, and for their text.
+const FEW_COLUMNS: usize = 8;
+const SHORT_BYTES: usize = 16;
+
+/// How the row before a change differed from the row after it.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Before {
+    /// Columns that had another value, or that are told of the row before alone.
+    told: Image,
+    /// Columns that are told of the row after alone.
+    untold: SmallVec<[Name; 2]>,
+}
+
+impl Before {
+    /// From what is told of the row before, whole or in part; `rest`: what it does not tell was as it is now.
+    pub fn of(told: &Image, after: &Image, rest: bool) -> Self {
+        let differs = |(name, value): &(Name, Value<'_>)| after.get(*name) != *value;
+        let untold = after.iter().map(|(name, _)| name).filter(|name| !rest && told.get(*name) == Value::Absent).collect();
+        Self { told: told.iter().filter(differs).collect(), untold }
+    }
+
+    /// Notes that the column is told of the row after alone.
+    fn lacks(&mut self, name: Name) {
+        self.untold.push(name);
+    }
+
+    /// Notes a column of the row before by what `tell` sets in an image, unless it is as in the row after.
+    pub(super) fn told<E>(
+        &mut self,
+        name: Name,
+        now: Value<'_>,
+        tell: impl FnOnce(&mut Image) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if self.told.is_empty() {
+            self.told = Image::with_capacity(FEW_COLUMNS, FEW_COLUMNS * SHORT_BYTES);
+        }
+        tell(&mut self.told)?;
+        let was = self.told.get(name);
+        if was == Value::Absent && now != Value::Absent {
+            self.lacks(name);
+        } else if was == now {
+            self.told.unset(name);
+        }
+        Ok(())
+    }
+
+    /// Whether the column's value was another.
+    pub fn differs(&self, name: Name) -> bool {
+        self.told.get(name) != Value::Absent || self.untold.contains(&name)
+    }
+
+    /// C4: the columns that a change to `after` changed: told of both rows, or of `after` alone.
+    pub fn changed(&self, after: &Image) -> SmallVec<[Name; 4]> {
+        let told = self.told.iter().map(|(name, _)| name).filter(|name| after.get(*name) != Value::Absent);
+        told.chain(self.untold.iter().copied()).collect()
+    }
+
+    /// The whole row before the change.
+    pub fn whole(&self, after: &Image) -> Image {
+        let kept = after.iter().filter(|(name, _)| !self.untold.contains(name));
+        kept.collect::<Image>().overlaid(&self.told)
+    }
+}
+
 /// What happened to the row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Op {
@@ -179,20 +241,44 @@ pub enum Snapshot {
     Fill,
 }
 
+/// The rows that a change tells.
+#[derive(Clone, Debug)]
+pub enum Rows {
+    /// The row that is gone, if it is told.
+    Deleted(Option<Image>),
+    /// The row after the change, and how it differed before. The latter is `None` on inserts and snapshots, and where the
+    /// format tells nothing: then every column counts as changed (C4).
+    Written(Image, Option<Before>),
+}
+
 /// One row's insert, update, delete or snapshot read, decoded.
 #[derive(Clone, Debug)]
 pub struct Change {
     pub table: TableId,
     pub op: Op,
-    /// The full image before the change: as sent, or the after image overlaid with the producer's old values (C5).
-    /// `None` on inserts and snapshots, and where the format tells nothing: then every column counts as changed (C4).
-    pub before: Option<Image>,
-    /// The image after the change; `None` on deletes.
-    pub after: Option<Image>,
+    pub rows: Rows,
     /// When the database made the change, as the format tells it; whole seconds in most. Never orders anything.
     pub at: Option<Millis>,
     /// Binlog file number × 2^32 + position, where the format tells both (E2 `position`).
     pub binlog: Option<i64>,
+}
+
+impl Change {
+    /// The whole row before the change, where it is told (C5).
+    pub fn before(&self) -> Option<Image> {
+        match &self.rows {
+            Rows::Deleted(row) => row.clone(),
+            Rows::Written(after, before) => before.as_ref().map(|before| before.whole(after)),
+        }
+    }
+
+    /// The row after it; `None` of deletes.
+    pub fn after(&self) -> Option<&Image> {
+        match &self.rows {
+            Rows::Deleted(_) => None,
+            Rows::Written(after, _) => Some(after),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -214,13 +300,20 @@ mod tests {
         assert_eq!(row.len(), 2);
     }
 
+    /// Goal: what a change changed, and the row before it, come out of the differences alone (C4, C5). Method: two images,
+    /// whole and in part.
     #[test]
-    fn changed_columns_are_computed_not_trusted() {
-        let before = image(&[("id", Some("1")), ("note", Some("x")), ("qty", Some("2"))]);
+    fn differences_tell_the_row_before() {
+        let before = image(&[("id", Some("1")), ("note", Some("x")), ("qty", Some("2")), ("gone", Some("g"))]);
         let after = image(&[("id", Some("1")), ("note", None), ("qty", Some("2")), ("new", Some("n"))]);
-        let mut changed: Vec<_> = after.changed_from(&before).iter().map(|n| n.as_str()).collect();
+        let differs = Before::of(&before, &after, false);
+        let mut changed: Vec<_> = differs.changed(&after).iter().map(|n| n.as_str()).collect();
         changed.sort_unstable();
         assert_eq!(changed, ["new", "note"]);
-        assert_eq!(after.overlaid(&image(&[("note", Some("x"))])).get(Name::of("note")), Value::Text("x"));
+        assert_eq!(differs.whole(&after), before);
+        assert!(differs.differs(Name::of("new")) && differs.differs(Name::of("gone")) && !differs.differs(Name::of("qty")));
+        let part = Before::of(&image(&[("note", Some("x")), ("qty", Some("2"))]), &after, true);
+        assert_eq!(part.changed(&after).as_slice(), [Name::of("note")]);
+        assert_eq!(part.whole(&after), after.overlaid(&image(&[("note", Some("x"))])));
     }
 }

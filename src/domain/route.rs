@@ -3,7 +3,7 @@
 //! Keeps C3 (fold per table row), C4 (changed columns are ours), C5 (a changed key is a delete and an upsert), E1, E2
 //! and M8 (which stamp), M1 (child keys), M9 (key columns travel). Knows nothing of actors or stores.
 
-use super::change::{Change, Image, Op, Snapshot, Value};
+use super::change::{Before, Change, Image, Op, Rows, Snapshot, Value};
 use super::decode::{BadReason, BadRecord};
 use super::ids::{Epoch, Millis, Name, Partition, RowId, RowKey, Stamp};
 use super::quick::QuickMap;
@@ -157,78 +157,70 @@ struct Place {
 impl Target<'_> {
     fn route(
         &self,
-        mut change: Change,
+        change: Change,
         origin: &Origin,
         settings: &RouteSettings,
         emit: &mut impl FnMut(RowChange),
     ) -> Result<(), BadRecord> {
-        let Some(after) = change.after.take() else {
-            let before = change.before.as_ref().ok_or_else(|| {
-                BadRecord::new(BadReason::Malformed, "a delete without the deleted row: neither before nor after image")
-            })?;
-            let stamp = stamp_of(&change, before, origin, settings)?;
-            emit(RowChange { logged: origin.logged, ..self.delete(self.place(before)?, stamp, &change, Effect::Delete) });
-            return Ok(());
+        let Change { table: _, op, rows, at, binlog } = change;
+        let leaves = |place: Place, stamp, effect| RowChange { at, logged: origin.logged, ..self.delete(place, stamp, effect) };
+        let (after, before) = match rows {
+            Rows::Written(after, before) => (after, before),
+            Rows::Deleted(row) => {
+                let row = row.ok_or_else(|| {
+                    BadRecord::new(BadReason::Malformed, "a delete without the deleted row: neither before nor after image")
+                })?;
+                let stamp = stamp_of(op, binlog, &row, origin, settings)?;
+                emit(leaves(self.place(&row)?, stamp, Effect::Delete));
+                return Ok(());
+            }
         };
-        let stamp = stamp_of(&change, &after, origin, settings)?;
+        let stamp = stamp_of(op, binlog, &after, origin, settings)?;
         let new = self.place(&after)?;
         let mut moved = false;
-        if let Some(before) = &change.before
-            && self.key_differs(before, &after)
+        if let Some(differs) = &before
+            && self.table.id.iter().chain(&self.table.route).any(|column| differs.differs(*column))
         {
-            let old = self.place(before)?;
+            let row = differs.whole(&after);
+            let old = self.place(&row)?;
             if old.row != new.row || old.part != new.part {
                 moved = true;
-                let effect = self.leave(before, &after, origin, settings);
-                emit(RowChange { logged: origin.logged, ..self.delete(old, stamp, &change, effect) });
+                emit(leaves(old, stamp, self.leave(row, differs, origin, settings)));
             }
         }
-        let insert = matches!(change.op, Op::Insert | Op::Snapshot(_));
-        let life = self.kind.is_root(self.index) && (insert || moved || change.before.is_none());
-        let snapshot = matches!(change.op, Op::Snapshot(_));
+        let insert = matches!(op, Op::Insert | Op::Snapshot(_));
+        let life = self.kind.is_root(self.index) && (insert || moved || before.is_none());
+        let snapshot = matches!(op, Op::Snapshot(_));
         let mut touched = Touched { table: Some(self.table.short), life, snapshot, ..Touched::default() };
-        touched.first_seen = self.kind.is_root(self.index) && change.op == Op::Insert;
-        match &change.before {
-            Some(before) if !insert && !moved => touched.columns = after.changed_from(before),
+        touched.first_seen = self.kind.is_root(self.index) && op == Op::Insert;
+        match &before {
+            Some(before) if !insert && !moved => touched.columns = before.changed(&after),
             _ => touched.all = true,
         }
         let effect = Effect::Put { image: after, reborn: false };
-        emit(RowChange {
-            row: new.row,
-            part: new.part,
-            stamp,
-            effect,
-            keys: new.keys,
-            touched,
-            at: change.at,
-            logged: origin.logged,
-        });
+        let (row, part, keys) = (new.row, new.part, new.keys);
+        emit(RowChange { row, part, stamp, effect, keys, touched, at, logged: origin.logged });
         Ok(())
     }
 
-    fn delete(&self, place: Place, stamp: Stamp, change: &Change, effect: Effect) -> RowChange {
+    fn delete(&self, place: Place, stamp: Stamp, effect: Effect) -> RowChange {
         let life = self.kind.is_root(self.index);
         let touched = Touched { table: Some(self.table.short), all: true, life, ..Touched::default() };
-        RowChange { row: place.row, part: place.part, stamp, effect, keys: place.keys, touched, at: change.at, logged: None }
-    }
-
-    fn key_differs(&self, before: &Image, after: &Image) -> bool {
-        self.table.id.iter().chain(&self.table.route).any(|c| before.get(*c) != after.get(*c))
+        RowChange { row: place.row, part: place.part, stamp, effect, keys: place.keys, touched, at: None, logged: None }
     }
 
     /// C5: whether the delete under the old key may take the message's own stamp.
-    fn leave(&self, before: &Image, after: &Image, origin: &Origin, settings: &RouteSettings) -> Effect {
-        let differs = |c: &Name| before.get(*c) != after.get(*c);
+    fn leave(&self, row: Image, differs: &Before, origin: &Origin, settings: &RouteSettings) -> Effect {
         let other_partition = match &settings.partitioned_by {
-            PartitionedBy::PrimaryKey => self.table.id.iter().any(differs),
-            PartitionedBy::Columns(columns) => columns.iter().any(differs),
+            PartitionedBy::PrimaryKey => self.table.id.iter().any(|column| differs.differs(*column)),
+            PartitionedBy::Columns(columns) => columns.iter().any(|column| differs.differs(*column)),
         };
         if origin.partitions <= 1 || !other_partition || settings.stamp != StampKind::Offset {
             return Effect::Delete;
         }
-        let key = child_key(self.table.id.iter().map(|c| before.get(*c).text().unwrap_or_default()));
+        let key = child_key(self.table.id.iter().map(|c| row.get(*c).text().unwrap_or_default()));
         let mark = moved_mark(self.table.short, &key, origin.partition.number);
-        Effect::MoveOut(Box::new(MoveOut { before: before.clone(), mark }))
+        Effect::MoveOut(Box::new(MoveOut { before: row, mark }))
     }
 
     fn place(&self, image: &Image) -> Result<Place, BadRecord> {
@@ -264,17 +256,17 @@ impl Target<'_> {
 }
 
 /// E1, E2, M8.
-fn stamp_of(change: &Change, image: &Image, origin: &Origin, settings: &RouteSettings) -> Result<Stamp, BadRecord> {
-    if change.op == Op::Snapshot(Snapshot::Fill) {
+fn stamp_of(op: Op, binlog: Option<i64>, row: &Image, origin: &Origin, settings: &RouteSettings) -> Result<Stamp, BadRecord> {
+    if op == Op::Snapshot(Snapshot::Fill) {
         return Ok(Stamp::of_fill(origin.epoch));
     }
     match settings.stamp {
         StampKind::Offset => Ok(Stamp::of_offset(origin.epoch, origin.offset)),
-        StampKind::Position => change.binlog.map(|p| Stamp::of_position(origin.epoch, p)).ok_or_else(|| {
+        StampKind::Position => binlog.map(|p| Stamp::of_position(origin.epoch, p)).ok_or_else(|| {
             BadRecord::new(BadReason::Malformed, "`stamp: position` needs the binlog file and position, which this record lacks")
         }),
         StampKind::Column(column) => {
-            let text = image.get(column).text();
+            let text = row.get(column).text();
             let number = text.and_then(|t| t.parse::<i64>().ok()).filter(|n| (0..Stamp::POSITIONS).contains(n));
             number.map(|n| Stamp::of_position(origin.epoch, n)).ok_or_else(|| {
                 let found = text.map_or_else(|| "nothing".to_owned(), |t| format!("`{t}`"));

@@ -52,7 +52,17 @@ pub fn build(root: At<'_>, secrets: &Secrets, findings: &mut Findings) -> Settin
     work_to_do(root, &settings, findings);
     position_and_weight(root, &settings, findings);
     super::sinks::check(root, &settings, findings);
+    overflow(root, &settings, findings);
     settings
+}
+
+/// J9: an embedded queue keeps its overflow itself.
+fn overflow(root: At<'_>, settings: &Settings, findings: &mut Findings) {
+    if matches!((&settings.ledger, &settings.queue.kind), (LedgerKind::Mysql(_), QueueKind::Embedded)) {
+        let place = root.get("ledger").get("mysql").place();
+        let finding = findings.add(Code::Unused, place, "the overflow of an embedded queue stays in it, not in `ledger.mysql`");
+        finding.help("leave `ledger` out, or set `queue.asynq`");
+    }
 }
 
 fn node(at: At<'_>, findings: &mut Findings) -> Node {

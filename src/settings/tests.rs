@@ -193,6 +193,7 @@ const FAULTS: &[Fault] = &[
         "generator: { format: canal }\n    format: §maxwell",
     ),
     (Code::Unused, "rows:", "rows:\n  §other: { key: \"{a}\", tables: { trade.orders: { id: [a] } } }"),
+    (Code::Unused, "rows:", "ledger: { mysql: §{ url: \"secret://env/PATH\" } }\nrows:"),
 ];
 
 /// Takes the marks out of a text and gives their places.

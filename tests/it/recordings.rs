@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use widerow::domain::change::{Change, Image, Value};
+use widerow::domain::change::{self, Change, Image, Value};
 use widerow::domain::decode::{DecodeSettings, Decoded, decode};
 use widerow::domain::ids::{Epoch, Millis, Name, Partition, RecordOffset, RowId};
 use widerow::domain::record::Record;
@@ -503,22 +503,23 @@ fn told(change: &Change, schema: &Schema) -> String {
         parts.join(":")
     };
     let mut out = format!(" {:?} {}[", change.op, schema.table(change.table).short);
-    match (&change.before, &change.after) {
-        (Some(before), Some(after)) if key(before) != key(after) => {
-            out.push_str(&format!("{} -> {}", key(before), key(after)));
+    match (change.before(), change.after()) {
+        (Some(before), Some(after)) if key(&before) != key(after) => {
+            out.push_str(&format!("{} -> {}", key(&before), key(after)));
         }
-        (Some(image), None) | (_, Some(image)) => out.push_str(&key(image)),
+        (Some(row), None) => out.push_str(&key(&row)),
+        (_, Some(after)) => out.push_str(&key(after)),
         (None, None) => {}
     }
     out.push(']');
-    match (&change.before, &change.after) {
-        (Some(before), Some(after)) => {
-            let mut changed: Vec<_> = after.changed_from(before).iter().map(|n| n.as_str()).collect();
+    match &change.rows {
+        change::Rows::Written(after, Some(before)) => {
+            let mut changed: Vec<_> = before.changed(after).iter().map(|n| n.as_str()).collect();
             changed.sort_unstable();
             out.push_str(&format!(" changed {}", changed.join(",")));
         }
-        (None, Some(after)) | (Some(after), None) => out.push_str(&format!(" columns {}", after.len())),
-        (None, None) => {}
+        change::Rows::Written(row, None) | change::Rows::Deleted(Some(row)) => out.push_str(&format!(" columns {}", row.len())),
+        change::Rows::Deleted(None) => {}
     }
     if let Some(binlog) = change.binlog {
         out.push_str(&format!(" binlog {}:{}", binlog >> 32, binlog & 0xffff_ffff));

@@ -1,7 +1,7 @@
 //! Canal's flat message: many rows, every value a string, types beside them.
 //!
-//! Keeps C3 (all rows of the message, in order), C4 and C5 (`old` is a running union over the rows, so the before image
-//! is the row overlaid with it and compared later), C6 (DDL, QUERY). TIMESTAMP text is in canal's own zone, which must be
+//! Keeps C3 (all rows of the message, in order), C4 and C5 (`old` is a running union over the rows, so it is
+//! compared with each), C6 (DDL, QUERY). TIMESTAMP text is in canal's own zone, which must be
 //! UTC. A row of a MINIMAL image may lack its key: routing refuses it.
 
 use super::body::{Body, integer, needed, object, string, told};
@@ -10,7 +10,7 @@ use super::ddl;
 use super::json::{each_element, each_member};
 use super::text::{Kind, Unit, Wire};
 use super::{BadReason, BadRecord, Context, Decoded, Ignored};
-use crate::domain::change::{Change, Image, Op};
+use crate::domain::change::{Before, Change, Image, Op, Rows};
 use crate::domain::ids::Millis;
 use crate::domain::schema::quoted_list;
 use smallvec::SmallVec;
@@ -44,20 +44,23 @@ pub(super) fn decode<'a>(body: &Body<'a>, context: &Context<'a>) -> Result<Decod
             return Err(BadRecord::new(BadReason::Malformed, "`data` holds null where a row must stand"));
         };
         let row = columns.image(row)?;
-        let (before, after) = match op {
-            Op::Delete => (Some(row), None),
-            Op::Update => (overlay(&row, old.get(i).copied(), &mut columns)?, Some(row)),
-            Op::Insert | Op::Snapshot(_) => (None, Some(row)),
+        let rows = match op {
+            Op::Delete => Rows::Deleted(Some(row)),
+            Op::Update => {
+                let before = before(&row, old.get(i).copied(), &mut columns)?;
+                Rows::Written(row, before)
+            }
+            Op::Insert | Op::Snapshot(_) => Rows::Written(row, None),
         };
-        changes.push(Change { table: id, op, before, after, at, binlog: None });
+        changes.push(Change { table: id, op, rows, at, binlog: None });
     }
     Ok(Decoded::Changes(changes))
 }
 
-fn overlay<'a>(after: &Image, old: Option<&'a str>, columns: &mut Columns<'a>) -> Result<Option<Image>, BadRecord> {
+fn before<'a>(after: &Image, old: Option<&'a str>, columns: &mut Columns<'a>) -> Result<Option<Before>, BadRecord> {
     match object(old, "old[]")? {
         None => Ok(None),
-        Some(old) => Ok(Some(after.overlaid(&columns.image(old)?))),
+        Some(old) => Ok(Some(Before::of(&columns.image(old)?, after, true))),
     }
 }
 

@@ -6,7 +6,7 @@
 use super::json::{Inner, Json, each_member};
 use super::text::{self, Kind, Unfit, Wire};
 use super::{BadReason, BadRecord, Context};
-use crate::domain::change::{Image, Value};
+use crate::domain::change::{Before, Image, Value};
 use crate::domain::ids::{Name, NameError};
 use crate::domain::schema::{ColumnType, Table, TableId};
 use smallvec::SmallVec;
@@ -62,7 +62,7 @@ pub(super) struct Columns<'a> {
     kept: usize,
 }
 
-/// The raw JSON of an image's columns, by their place among the known.
+/// The raw JSON of a row's columns, by their place among the known; empty where the row has none.
 type Raws<'a> = SmallVec<[&'a str; 32]>;
 
 impl<'a> Columns<'a> {
@@ -94,37 +94,44 @@ impl<'a> Columns<'a> {
         Ok(image)
     }
 
-    /// The images of one row before and after a change. What is written alike means the same, so it is read once.
+    /// The row after a change, and how it differed before. What is written alike means the same, so only what is not is
+    /// read twice.
     ///
     /// # Errors
     /// As [`Columns::image`].
-    pub(super) fn images(&mut self, inner: &Inner<'a>, before: &'a str, after: &'a str) -> Result<(Image, Image), BadRecord> {
-        let mut old = Image::with_capacity(self.known.len().max(16), before.len());
+    pub(super) fn images(&mut self, inner: &Inner<'a>, before: &'a str, after: &'a str) -> Result<(Image, Before), BadRecord> {
+        let old = self.raws(inner, before, &[])?;
+        let new = self.raws(inner, after, &old)?;
+        let (mut row, mut was) = (Image::with_capacity(new.len(), after.len()), Before::default());
+        let nothing = "";
+        for at in 0..old.len().max(new.len()) {
+            let (old, new) = (*old.get(at).unwrap_or(&nothing), *new.get(at).unwrap_or(&nothing));
+            if !new.is_empty() {
+                self.put(&mut row, at, new)?;
+            }
+            if std::ptr::eq(old, new) || old == new {
+                continue;
+            }
+            let name = self.known[at].name;
+            was.told(name, row.get_near(name, at), |image| if old.is_empty() { Ok(()) } else { self.put(image, at, old) })?;
+        }
+        Ok((row, was))
+    }
+
+    /// The raw values of a row object. Members that `likely` has from the same place need no search.
+    fn raws(&mut self, inner: &Inner<'a>, row: &'a str, likely: &[&'a str]) -> Result<Raws<'a>, BadRecord> {
         let mut raws = Raws::new();
         let mut next = 0;
-        inner.each_member(before, |member, raw| {
-            let at = self.find(&member, next)?;
+        inner.each_member(row, |member, raw| {
+            let at = if likely.get(next).is_some_and(|told| std::ptr::eq(*told, raw)) { next } else { self.find(&member, next)? };
             next = at + 1;
             if raws.len() <= at {
                 raws.resize(at + 1, "");
             }
             raws[at] = raw;
-            self.put(&mut old, at, raw)
+            Ok(())
         })?;
-        let mut new = Image::with_capacity(self.known.len().max(16), after.len());
-        next = 0;
-        inner.each_member(after, |member, raw| {
-            let at = self.find(&member, next)?;
-            next = at + 1;
-            // One that is noted again is the same text; others are compared.
-            if raws.get(at).is_some_and(|told| std::ptr::eq(*told, raw) || *told == raw) {
-                let name = self.known[at].name;
-                new.set(name, old.get_near(name, at));
-                return Ok(());
-            }
-            self.put(&mut new, at, raw)
-        })?;
-        Ok((old, new))
+        Ok(raws)
     }
 
     /// Where the column is known; rows of one table nearly always repeat their order, so `hint` is nearly always right.

@@ -10,7 +10,7 @@ use super::ddl;
 use super::json::{each_element, each_member};
 use super::text::{Kind, Unit, Wire};
 use super::{BadReason, BadRecord, Context, Decoded, Ignored};
-use crate::domain::change::{Change, Op, Snapshot};
+use crate::domain::change::{Change, Op, Rows, Snapshot};
 use crate::domain::ids::Millis;
 use smallvec::smallvec;
 use std::borrow::Cow;
@@ -46,15 +46,15 @@ pub(super) fn decode<'a>(body: &Body<'a>, types: Option<&'a str>, context: &Cont
     let row = if op == Op::Delete { "before" } else { "after" };
     let types = types.map(|section| told_types(section, row)).transpose()?.unwrap_or_default();
     let mut columns = Columns::new(id, Wire::Debezium, types, context);
-    let (before, after) = match (op, before) {
-        (Op::Delete, before) => (before.map(|row| columns.image(row)).transpose()?, None),
+    let rows = match (op, before) {
+        (Op::Delete, before) => Rows::Deleted(before.map(|row| columns.image(row)).transpose()?),
         (Op::Update, Some(before)) => {
-            let (before, after) = columns.images(&body.inner, before, needed_object(after, "after")?)?;
-            (Some(before), Some(after))
+            let (after, before) = columns.images(&body.inner, before, needed_object(after, "after")?)?;
+            Rows::Written(after, Some(before))
         }
-        _ => (None, Some(columns.image(needed_object(after, "after")?)?)),
+        _ => Rows::Written(columns.image(needed_object(after, "after")?)?, None),
     };
-    let change = Change { table: id, op, before, after, at: source.at(), binlog: source.binlog() };
+    let change = Change { table: id, op, rows, at: source.at(), binlog: source.binlog() };
     Ok(Decoded::Changes(smallvec![change]))
 }
 
@@ -227,8 +227,8 @@ pub(super) fn decode_unwrapped<'a>(row: &'a str, types: Option<&'a str>, context
     };
     let types = types.map(fields_of).transpose()?.unwrap_or_default();
     let image = Columns::new(id, Wire::Debezium, types, context).image_of(row, |name| !name.starts_with(ADDED))?;
-    let (before, after) = if op == Op::Delete { (Some(image), None) } else { (None, Some(image)) };
-    let change = Change { table: id, op, before, after, at: source.at(), binlog: source.binlog() };
+    let rows = if op == Op::Delete { Rows::Deleted(Some(image)) } else { Rows::Written(image, None) };
+    let change = Change { table: id, op, rows, at: source.at(), binlog: source.binlog() };
     Ok(Decoded::Changes(smallvec![change]))
 }
 

@@ -10,7 +10,7 @@ use super::ddl;
 use super::json::each_member;
 use super::text::Wire;
 use super::{BadReason, BadRecord, Context, Decoded, Ignored};
-use crate::domain::change::{Change, Image, Op, Snapshot, Value};
+use crate::domain::change::{Before, Change, Image, Op, Rows, Snapshot, Value};
 use crate::domain::ids::{Millis, Name};
 use crate::domain::schema::{Schema, TableId};
 use smallvec::smallvec;
@@ -36,21 +36,20 @@ pub(super) fn decode<'a>(body: &Body<'a>, context: &Context<'a>) -> Result<Decod
     let Some(id) = context.schema.find(&db, &table) else { return Ok(Decoded::Ignored(Ignored::UnknownTable)) };
     let mut columns = Columns::new(id, Wire::Maxwell, Vec::new(), context);
     let mut row = columns.image(data)?;
-    let (before, after) = match (op, old) {
-        (Op::Delete, _) => (Some(row), None),
+    let rows = match (op, old) {
+        (Op::Delete, _) => Rows::Deleted(Some(row)),
         (Op::Update, Some(old)) => {
             let old = columns.image(old)?;
-            let before = match nulls_told(&row, &old) || moves(&old, id, context.schema) {
-                true => row.overlaid(&old),
-                false => only_certain(&row.overlaid(&old), &old, id, context.schema),
-            };
+            let certain = nulls_told(&row, &old) || moves(&old, id, context.schema);
+            let told = if certain { old.clone() } else { only_certain(&row, &old, id, context.schema) };
             row_of_nulls(&mut row, &old);
-            (Some(before), Some(row))
+            let before = Before::of(&told, &row, certain);
+            Rows::Written(row, Some(before))
         }
-        _ => (None, Some(row)),
+        _ => Rows::Written(row, None),
     };
     let at = integer(body.ts).and_then(|seconds| seconds.checked_mul(1_000)).filter(|ms| *ms > 0).map(Millis);
-    let change = Change { table: id, op, before, after, at, binlog: position(body) };
+    let change = Change { table: id, op, rows, at, binlog: position(body) };
     Ok(Decoded::Changes(smallvec![change]))
 }
 
@@ -70,8 +69,8 @@ fn row_of_nulls(row: &mut Image, old: &Image) {
 
 /// Where nulls may be left out, a column that `old` does not tell may have been null before. What is certain of the row
 /// before is then what `old` tells, and the key columns; all others count as changed (C4).
-fn only_certain(before: &Image, old: &Image, id: TableId, schema: &Schema) -> Image {
-    before.iter().filter(|(name, _)| old.get(*name) != Value::Absent || is_key(*name, id, schema)).collect()
+fn only_certain(row: &Image, old: &Image, id: TableId, schema: &Schema) -> Image {
+    row.iter().filter(|(name, _)| is_key(*name, id, schema)).collect::<Image>().overlaid(old)
 }
 
 /// A row that moves counts as changed whole; its old half is known by all that is told of it (C5).

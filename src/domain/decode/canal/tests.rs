@@ -14,7 +14,7 @@ fn message(kind: &str, data: &str, old: &str) -> String {
 
 fn told(body: &str) -> Vec<String> {
     let schema = schema(&[]);
-    let show = |c: &Change| format!("{:?} {} > {}", c.op, shown(c.before.as_ref()), shown(c.after.as_ref()));
+    let show = |c: &Change| format!("{:?} {} > {}", c.op, shown(c.before().as_ref()), shown(c.after()));
     changes(body, &schema).iter().map(show).collect()
 }
 
@@ -55,8 +55,8 @@ fn rows_and_their_before_images() {
 fn a_union_of_old_columns_changes_nothing_by_itself() {
     let body = message("UPDATE", r#"[{"id":"10","price":"3.0","note":"x"}]"#, r#"[{"price":"3.50","note":"x"}]"#);
     let [change] = changes(&body, &schema(&[])).try_into().unwrap();
-    let (before, after) = (change.before.unwrap(), change.after.unwrap());
-    assert_eq!(after.changed_from(&before).as_slice(), [Name::of("price")]);
+    let Rows::Written(after, Some(before)) = change.rows else { panic!("{change:?}") };
+    assert_eq!(before.changed(&after).as_slice(), [Name::of("price")]);
 }
 
 /// Goal: statements and DDL touch no row (C6). Method: a table.

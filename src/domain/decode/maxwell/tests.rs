@@ -35,7 +35,7 @@ fn rows_become_changes() {
         ("update", r#"{"id":2,"a":2}"#, r#","old":{"id":1}"#, (Op::Update, "a=2 id=1", "a=2 id=2")),
     ] {
         let [change] = changes(&message(kind, data, old), &schema).try_into().unwrap();
-        let got = (change.op, shown(change.before.as_ref()), shown(change.after.as_ref()));
+        let got = (change.op, shown(change.before().as_ref()), shown(change.after()));
         assert_eq!((got.0, got.1.as_str(), got.2.as_str()), want, "{kind} {data} {old}");
         assert_eq!((change.at, change.binlog), (Some(Millis(1_740_794_401_000)), Some((12 << 32) + 9120)));
     }
