@@ -54,7 +54,9 @@ fn main() {
 fn image(settings: &Settings) -> Image {
     let record = Log::of(1).records().into_iter().flatten().next().expect("one record");
     match decode(&record, &DecodeSettings::default(), &settings.schema) {
-        Ok(Decoded::Changes(mut changes)) => changes.pop().and_then(|c| c.after().cloned()).expect("an insert has an after image"),
+        Ok(Decoded::Changes(mut changes)) => {
+            changes.pop().and_then(|c| c.after().cloned()).expect("an insert has an after image")
+        }
         other => panic!("{other:?}"),
     }
 }

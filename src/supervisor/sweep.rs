@@ -139,3 +139,75 @@ impl Sweep {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::fault::FaultKind;
+    use crate::domain::ids::{Millis, RowId};
+    use crate::domain::row::WideRow;
+    use crate::io::memory::{Call, MemoryLedger, MemoryQueue, MemoryRowStore};
+    use crate::ports::rows::RowWrite;
+    use crate::settings::{Settings, load_text};
+
+    const SHOP: &str = r#"
+version: 1
+sources: { shop: { jsonl: { path: records.jsonl } } }
+rows:
+  order: { key: "{id}", tables: { trade.orders: { id: [id] } } }
+lines:
+  orders:
+    row: order
+    document: { id: "{id}", fields: { id: trade.orders.id } }
+    sink: { jsonl: { path: orders.jsonl } }
+"#;
+    const ROWS: u64 = 1_200;
+
+    fn settings() -> Settings {
+        load_text("test.yaml", SHOP, &|_| None).unwrap_or_else(|found| panic!("{found:#?}")).settings
+    }
+
+    async fn sweep(life: &str, ledger: &Arc<MemoryLedger>) -> (Sweep, Arc<MemoryRowStore>, Arc<MemoryQueue>) {
+        let settings = settings();
+        let rows = Arc::new(MemoryRowStore::new(Arc::clone(&settings.schema)));
+        let queue = Arc::new(MemoryQueue::new(&settings.queue, Arc::new(|| Millis(0))));
+        let row = |n| RowId { kind: Name::of("order"), key: RowKey::new(&format!("{n:04}")) };
+        rows.write((0..ROWS).map(|n| RowWrite { row: row(n), change: WideRow::default().into() }).collect()).await;
+        let sweep = Sweep {
+            life: life.to_owned(),
+            lines: vec![(Name::of("orders"), Name::of("order"))],
+            lane: Lane(0),
+            pending_max: 5_000,
+            rows: Arc::clone(&rows) as Arc<dyn RowStore>,
+            queue: Arc::clone(&queue) as Arc<dyn JobQueue>,
+            ledger: Arc::clone(ledger) as Arc<dyn Ledger>,
+        };
+        (sweep, rows, queue)
+    }
+
+    async fn waiting(queue: &MemoryQueue) -> u64 {
+        queue.counts(Name::of("orders")).await.unwrap().iter().map(|lane| lane.waiting).sum()
+    }
+
+    /// Goal: J11, every row gets a job in every life of the queue, and a sweep that was broken off goes on where it was.
+    /// Method: what a process noted after its first page; the next one, one more in the same life, one in a new life.
+    #[tokio::test]
+    async fn a_sweep_goes_on_where_it_was_left() {
+        let ledger = Arc::new(MemoryLedger::new());
+        let (first, _, queue) = sweep("a", &ledger).await;
+        let away = Fault::new(FaultKind::Unreachable, "scripted", "away");
+        let page = first.rows.scan(Name::of("order"), None, None, PAGE_ROWS).await.unwrap();
+        let at = format!("a{APART}{}", page.next.unwrap().as_str());
+        ledger.set_notes(vec![(format!("{SWEEP}orders"), Some(at))]).await.unwrap();
+        assert_eq!(first.run().await, Ok(ROWS - PAGE_ROWS as u64), "the first page was offered before");
+        assert_eq!(waiting(&queue).await, ROWS - PAGE_ROWS as u64);
+
+        let (again, _, queue) = sweep("a", &ledger).await;
+        assert_eq!((again.run().await, waiting(&queue).await), (Ok(0), 0), "this life is swept");
+
+        let (anew, rows, queue) = sweep("ab", &ledger).await;
+        rows.script.fail_next(Call::Read, 1, &away);
+        assert_eq!(anew.run().await, Err(away));
+        assert_eq!((anew.run().await, waiting(&queue).await), (Ok(ROWS), ROWS), "a life whose name begins like another's");
+    }
+}
