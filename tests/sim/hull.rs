@@ -287,7 +287,11 @@ pub struct HullQueue(pub Arc<Hull>);
 
 impl JobQueue for HullQueue {
     fn offer(&self, offers: Vec<Offer>) -> Answer<'_, Result<Vec<Offered>, Fault>> {
-        Box::pin(async move { self.0.call("offer", || self.0.sea.queue.offer(offers)).await })
+        Box::pin(async move {
+            let offered = self.0.call("offer", || self.0.sea.queue.offer(offers)).await?;
+            offered.iter().filter(|offered| **offered == Offered::Spilled).for_each(|_| self.0.sea.saw(Seen::Spilled));
+            Ok(offered)
+        })
     }
     fn take(&self, line: Name, max: usize) -> Answer<'_, Result<Batch, Fault>> {
         Box::pin(async move {

@@ -26,6 +26,8 @@ const REST_PATIENCE: Duration = Duration::from_secs(2 * 3_600);
 /// At rest for so long means at rest: a lost queue is noticed within seconds, and a call may stall for twenty.
 const REST: Duration = Duration::from_secs(60);
 
+/// Jobs of a short lane.
+const PENDING_FEW: usize = 2;
 /// Records between two looks at every node's bounds.
 const LOOK_EVERY: usize = 8;
 /// Case 10: looks for somebody who heard of the loss, and the time between two.
@@ -72,6 +74,8 @@ struct Extras {
     bad: u64,
     /// V1's other kind of version.
     counter: bool,
+    /// Lanes are short: offers go to the overflow (J9).
+    crowded: bool,
 }
 
 impl Extras {
@@ -87,6 +91,7 @@ impl Extras {
             log_cuts: one_of(&[0, 0, 1, 2]),
             bad: one_of(&[0, 0, 60]),
             counter: one_of(&[0, 0, 1]) == 1,
+            crowded: one_of(&[0, 0, 1]) == 1,
         }
     }
 
@@ -372,6 +377,9 @@ async fn simulate(plan: Plan, mut dice: Dice, kind: Kind) -> Outcome {
     settings.sources[0].in_flight = plan.in_flight;
     settings.node.entities_max = 1 + dice.below(6) as usize;
     settings.lines[0].line.skip_equal = plan.skip_equal;
+    if plan.extras.crowded {
+        settings.queue.max_pending = PENDING_FEW;
+    }
     let script = Script { how: how(kind), kill_at: if let Kind::Kill(step) = kind { Some(step) } else { None } };
     let sea = Sea::new(settings, plan.rates.clone(), dice, plan.extras.row_losses.is_some(), script);
     let records: Vec<Record> = shop.lines.iter().map(|line| record(line)).collect();

@@ -98,6 +98,8 @@ pub enum Seen {
     LostWhileGoingBack,
     /// C7: a record that no decoder takes became a dead letter.
     DeadLetterKept,
+    /// J9: a lane was full.
+    Spilled,
     /// V1: versions are counted, not weighed.
     CounterVersions,
     /// A node died at the step it was told to.
@@ -112,7 +114,7 @@ impl Seen {
     /// States that hundreds of seeds always reach, and dozens may not.
     pub const RARE: [Self; 2] = [Self::Superseded, Self::LostWhileGoingBack];
     /// States that a few dozen seeds always reach; a superseded write takes a frozen node with a write in its hands, which is rare.
-    pub const COMMON: [Self; 31] = [
+    pub const COMMON: [Self; 32] = [
         Self::CrashBeforeEffect,
         Self::CrashAfterEffect,
         Self::CrashAmidBatch,
@@ -142,6 +144,7 @@ impl Seen {
         Self::ChangedAmidRun,
         Self::DeadLetterKept,
         Self::CounterVersions,
+        Self::Spilled,
         Self::LeftFrozen,
         Self::NeverCalm,
     ];
