@@ -4,7 +4,9 @@ use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::Name;
 use crate::ports::Answer;
 use crate::ports::sink::{Body, Held, Sink, SinkOutcome, SinkWrite};
+use rustix::process::{Signal, getpid, kill_process};
 use std::io::Write;
+use std::sync::Once;
 
 /// Prints `{"line","id","version","op","doc"}`, one write a line, for one line of the configuration.
 pub struct PrintSink {
@@ -44,6 +46,10 @@ impl Sink for PrintSink {
         let printed = std::io::stdout().lock().write_all(&text);
         let outcome = match printed {
             Ok(()) => SinkOutcome::Written,
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+                nobody_reads();
+                SinkOutcome::Written
+            }
             Err(error) => SinkOutcome::Rejected(format!("standard output: {error}")),
         };
         Box::pin(std::future::ready(vec![outcome; batch.len()]))
@@ -56,6 +62,17 @@ impl Sink for PrintSink {
     fn list(&self, _: Option<String>, _: usize) -> Answer<'_, Result<Vec<Held>, Fault>> {
         Box::pin(std::future::ready(Err(not_asked())))
     }
+}
+
+/// As after `| head`: the run has nothing more to do, and ends as it would when asked to. Rust takes the signal away that
+/// ends other programs here.
+fn nobody_reads() {
+    static TOLD: Once = Once::new();
+    TOLD.call_once(|| {
+        if let Err(error) = kill_process(getpid(), Signal::TERM) {
+            tracing::warn!(%error, "nobody reads what is printed, and the run cannot end itself");
+        }
+    });
 }
 
 fn not_asked() -> Fault {

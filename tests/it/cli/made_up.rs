@@ -1,9 +1,11 @@
 //! The made-up shop: `generate` and `demo`.
 
 use super::{Running, say, until, widerow};
+use crate::world::finished;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 
 /// Goal: what is generated runs, and ends in the documents beside it. Method: every format, a run of the configuration that
 /// was written, and each sink's file against `expected.json`.
@@ -37,6 +39,23 @@ fn what_is_generated_runs() {
         assert_eq!(Some(checked), done["documents"].as_u64());
         assert!(checked > 10, "{checked}");
     }
+}
+
+/// Goal: a dry run whose reader has read enough ends by itself, and complains of nothing. Method: its pipe closed before its
+/// first document, on a run that would stay.
+#[test]
+fn a_dry_run_ends_with_its_reader() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().to_str().unwrap();
+    let done = say(&["generate", "--out", out, "--events", "200", "-o", "json"]).ends(0).json();
+    let mut command = widerow();
+    command.args(["run", "-c", done["config"].as_str().unwrap(), "--dry-run"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop(child.stdout.take());
+    let output = finished(child, "a dry run nobody reads");
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{log}");
+    assert!(!log.contains("rejected") && !log.contains("buried"), "{log}");
 }
 
 /// Goal: the demo ends by itself, and every document is right. Method: some hundred events, the JSON form.
