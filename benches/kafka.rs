@@ -30,7 +30,7 @@ use widerow::domain::frontier::Frontier;
 use widerow::domain::ids::{Generation, Partition};
 use widerow::io::kafka::KafkaSource;
 use widerow::io::memory::{MemoryLedger, MemoryRowStore};
-use widerow::ports::source::{Assigned, Delivery, Intake, Source};
+use widerow::ports::source::{Assigned, Cut, Delivery, Intake, Source};
 use widerow::settings::{KafkaSettings, Settings, SourceKind};
 use widerow::supervisor::wiring::{self, RunMode};
 
@@ -229,6 +229,9 @@ impl Intake for Settling {
         Box::pin(ready(()))
     }
     fn ended(&self, _: Partition, _: Generation) {}
+    fn cut(&self, partition: Partition, _: Generation, cut: Cut) {
+        panic!("{partition} lost {cut:?} from its log: a run that fails has no figure");
+    }
     fn revoked(&self, _: Vec<Partition>) -> BoxFuture<'static, ()> {
         Box::pin(ready(()))
     }

@@ -110,6 +110,8 @@ pub struct PartitionActor {
     position: NextOffset,
     high_watermark: Option<i64>,
     ended: bool,
+    /// The log begins here; said once everything taken before is in hand.
+    skip_to: Option<NextOffset>,
     paused: Option<String>,
     stopped: Option<String>,
     draining: Vec<oneshot::Sender<u64>>,
@@ -136,6 +138,7 @@ impl PartitionActor {
             position: life.start,
             high_watermark: life.high_watermark,
             ended: false,
+            skip_to: None,
             paused: None,
             stopped: None,
             draining: Vec::new(),
@@ -191,12 +194,21 @@ impl PartitionActor {
             self.settle_front();
         }
         if self.backlog.is_empty() {
+            self.skip();
             self.taken = None;
         } else if taken > 0 && taken == chunk && !self.continue_asked {
             self.continue_asked = true;
             ctx.notify(Continue);
         }
         self.answer_drain();
+    }
+
+    /// What left the log is settled once everything before it is: nobody can read it any more.
+    fn skip(&mut self) {
+        let last = self.skip_to.take().map(|to| RecordOffset(to.0 - 1));
+        if last.is_some_and(|last| self.open(last, 0, 0)) {
+            self.settle_front();
+        }
     }
 
     /// O2: notes what may be taken now; how many records that is.

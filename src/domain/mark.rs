@@ -6,7 +6,7 @@
 //! been accepted again; until all have, no mark moves. Knows nothing of queues, ledgers or actors.
 
 use super::ids::{Millis, NextOffset, Partition};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Committed positions at one moment.
 pub type Positions = BTreeMap<Partition, NextOffset>;
@@ -55,6 +55,8 @@ pub struct Lives {
     noted: BTreeMap<Partition, String>,
     /// Where each partition stood when the loss was seen.
     recovering: BTreeMap<Partition, NextOffset>,
+    /// Those of them whose log no longer reaches back to their mark: the jobs of what left it are made by a sweep.
+    unswept: BTreeSet<Partition>,
 }
 
 impl Lives {
@@ -92,14 +94,38 @@ impl Lives {
 
     pub fn left(&mut self, partition: Partition) {
         self.recovering.remove(&partition);
+        self.unswept.remove(&partition);
     }
 
-    /// Partitions that may note the current life now: not going back, or back where they stood. Each is told once.
+    /// The log of a partition begins beyond where it is read. Where it stood when the queue was lost, if it goes back over a
+    /// loss: the jobs of what left the log before that were in the queue alone, so a sweep is owed.
+    pub fn cut(&mut self, partition: Partition) -> Option<NextOffset> {
+        let target = self.recovering.get(&partition).copied();
+        if target.is_some() {
+            self.unswept.insert(partition);
+        }
+        target
+    }
+
+    /// The life in which a sweep is owed.
+    pub fn owes_sweep(&self) -> Option<&str> {
+        self.current().filter(|_| !self.unswept.is_empty())
+    }
+
+    /// Every row's jobs were offered in this life, since it was heard of.
+    pub fn swept(&mut self, life: &str) {
+        if self.current() == Some(life) {
+            self.unswept.clear();
+        }
+    }
+
+    /// Partitions that may note the current life now: not going back, or back where they stood with no sweep owed. Each is
+    /// told once.
     pub fn to_note(&mut self, settled: &Positions) -> Vec<Partition> {
         let Some(current) = &self.current else { return Vec::new() };
         let mut noting = Vec::new();
         for (partition, next) in settled {
-            if self.recovering.get(partition).is_some_and(|target| next < target) {
+            if self.recovering.get(partition).is_some_and(|target| next < target) || self.unswept.contains(partition) {
                 continue;
             }
             self.recovering.remove(partition);
@@ -173,6 +199,28 @@ mod tests {
         assert!(!lives.marks_may_move());
         assert_eq!(lives.to_note(&positions(&[(0, 6), (1, 7), (2, 2)])), [at(1)]);
         assert_eq!(lives.to_note(&positions(&[(0, 7), (2, 3)])), [at(0), at(2)]);
+    }
+
+    /// Goal: a partition whose log was cut below the loss notes no life before a sweep of that life. Method: cut, sweep of
+    /// an older life, sweep; one that goes back over nothing owes nothing.
+    #[test]
+    fn a_cut_log_owes_a_sweep() {
+        let mut lives = Lives::default();
+        lives.heard("a", &positions(&[(0, 10), (1, 20)]));
+        assert_eq!((lives.cut(at(0)), lives.owes_sweep()), (None, None), "no jobs were lost");
+        lives.heard("b", &positions(&[(0, 10), (1, 20)]));
+        assert_eq!(lives.cut(at(0)), Some(NextOffset(10)));
+        assert_eq!(lives.owes_sweep(), Some("b"));
+        assert_eq!(lives.to_note(&positions(&[(0, 10), (1, 20)])), [at(1)]);
+        lives.heard("c", &positions(&[(0, 10), (1, 20)]));
+        lives.swept("b");
+        assert_eq!(lives.owes_sweep(), Some("c"), "what was offered in a life that ended is lost again");
+        lives.swept("c");
+        assert_eq!(lives.to_note(&positions(&[(0, 10), (1, 20)])), [at(0), at(1)]);
+        lives.heard("d", &positions(&[(0, 10)]));
+        lives.cut(at(0));
+        lives.left(at(0));
+        assert_eq!(lives.owes_sweep(), None, "its next owner finds the old note, and the log cut");
     }
 
     proptest! {

@@ -1,6 +1,6 @@
 //! From the source's thread to a partition.
 
-use crate::domain::ids::Generation;
+use crate::domain::ids::{Generation, NextOffset};
 use crate::domain::record::Delivery;
 use actix::dev::Message;
 use tokio::sync::oneshot;
@@ -19,4 +19,13 @@ pub struct TakeRecords {
 #[rtype(result = "()")]
 pub struct SourceEnded {
     pub reading: Generation,
+}
+
+/// The log begins here now: nothing below will come in this reading. Sender: the supervisor; receiver: the partition actor.
+/// Lost between two generations, the next one's source says it again.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct SkipTo {
+    pub reading: Generation,
+    pub to: NextOffset,
 }

@@ -3,6 +3,7 @@
 //! | message | from → to | reply | order | if it is lost |
 //! |---|---|---|---|---|
 //! | [`TakeRecords`](intake::TakeRecords) | intake → partition | its `taken` is dropped when more may come | per partition | `taken` drops, the source goes on, the frontier stays; nothing is committed past it |
+//! | [`SkipTo`](intake::SkipTo) | supervisor → partition | none | behind the records taken before | a restart's source says it again |
 //! | [`ApplyChanges`](entity::ApplyChanges) | partition → entity, through [`RowDirectory`](entity::RowDirectory) | by tickets | per row and partition | its tickets drop and count as failed (O2) |
 //! | [`WriteRow`](write::WriteRow) | entity → writer, on a [`Belt`](belt::Belt) | [`RowWritten`](write::RowWritten) | per row: one in flight (N1) | its reply guard answers "unknown", the entity writes again |
 //! | [`OfferJobs`](offer::OfferJobs) | entity → offerer, on a [`Belt`](belt::Belt) | by tickets | none needed | its tickets drop and count as failed |

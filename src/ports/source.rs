@@ -24,6 +24,15 @@ pub struct Assigned {
     pub high_watermark: Option<i64>,
 }
 
+/// Records that left the log before they were delivered in this reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// Where reading was to go on.
+    pub from: NextOffset,
+    /// Where the log begins.
+    pub to: NextOffset,
+}
+
 /// The engine's side of a source: what the source calls.
 pub trait Intake: Send + Sync {
     /// New partitions. Answers when their actors run.
@@ -35,6 +44,10 @@ pub trait Intake: Send + Sync {
 
     /// A finite partition is read to its end, in this reading.
     fn ended(&self, partition: Partition, reading: Generation);
+
+    /// The log begins at `cut.to` now, beyond where this reading was to go on. Called before anything at or beyond it is
+    /// delivered, and after everything below it that was taken from the log.
+    fn cut(&self, partition: Partition, reading: Generation, cut: Cut);
 
     /// Partitions that leave. Answers once they are drained and committed, or their deadline has passed (O3).
     fn revoked(&self, partitions: Vec<Partition>) -> Answer<'static, ()>;

@@ -18,7 +18,7 @@ use crate::messages::control::{ActorExited, ActorId, PausePartition};
 use crate::messages::intake::{SourceEnded, TakeRecords};
 use crate::ports::Answer;
 use crate::ports::ledger::{Breadcrumbs, Ledger};
-use crate::ports::source::{Assigned, Delivery, Intake, SourceControl};
+use crate::ports::source::{Assigned, Cut, Delivery, Intake, SourceControl};
 use crate::telemetry::{PartitionMeters, PartitionRewound, PartitionStarted};
 use actix::prelude::*;
 use std::sync::atomic::AtomicUsize;
@@ -169,6 +169,15 @@ pub struct PartitionsRevoked {
     pub done: oneshot::Sender<()>,
 }
 
+/// The log of a partition no longer reaches back to where its reading was to go on.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct PartitionCut {
+    pub partition: Partition,
+    pub reading: Generation,
+    pub cut: Cut,
+}
+
 /// A source cannot go on with a partition, or at all.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -186,6 +195,7 @@ pub struct IntakeDoor {
     pub assigned: Recipient<PartitionsAssigned>,
     pub revoked: Recipient<PartitionsRevoked>,
     pub failed: Recipient<SourceFailed>,
+    pub cut: Recipient<PartitionCut>,
 }
 
 impl Intake for IntakeDoor {
@@ -220,6 +230,10 @@ impl Intake for IntakeDoor {
         if let Some(route) = self.routes.ended(partition) {
             route.do_send(SourceEnded { reading });
         }
+    }
+
+    fn cut(&self, partition: Partition, reading: Generation, cut: Cut) {
+        self.cut.do_send(PartitionCut { partition, reading, cut });
     }
 
     fn revoked(&self, partitions: Vec<Partition>) -> Answer<'static, ()> {

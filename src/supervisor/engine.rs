@@ -136,6 +136,7 @@ impl Engine {
             losses: 0,
             uncommitted: 0,
             tending: false,
+            sweeping: false,
             ticks: 0,
             next_thread: 0,
             actor_meters: HashMap::new(),

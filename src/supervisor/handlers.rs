@@ -38,7 +38,8 @@ impl Supervisor {
                 routes: Arc::clone(&self.hall.routes),
                 assigned: address.clone().recipient(),
                 revoked: address.clone().recipient(),
-                failed: address.recipient(),
+                failed: address.clone().recipient(),
+                cut: address.recipient(),
             });
             match source.start(door) {
                 Ok(control) => slot.control = Some(control),
@@ -68,6 +69,7 @@ impl Supervisor {
             self.look_for_stuck(ctx);
             self.measure_lanes(ctx);
             self.keep_marks(ctx);
+            self.sweep_if_owed(ctx);
         }
     }
 

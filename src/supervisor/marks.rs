@@ -17,7 +17,7 @@ const MARK: &str = "queue/mark/";
 /// The node's marks. One mark serves all lines: the least of what each line would keep.
 #[derive(Default)]
 pub(super) struct Marks {
-    lives: Lives,
+    pub(super) lives: Lives,
     samples: Samples,
     mark: Positions,
     busy: bool,

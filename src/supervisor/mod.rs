@@ -14,6 +14,7 @@ pub mod engine;
 mod handlers;
 mod marks;
 mod shared;
+mod sweep;
 mod threads;
 mod unread;
 mod watch;
@@ -90,6 +91,8 @@ pub struct Supervisor {
     /// Commits in a row that came to nothing.
     uncommitted: u32,
     tending: bool,
+    /// J11: a sweep is under way.
+    sweeping: bool,
     ticks: u64,
     next_thread: usize,
     actor_meters: HashMap<crate::domain::health::ActorKind, ActorMeters>,

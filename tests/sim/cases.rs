@@ -1,9 +1,12 @@
-//! The worked cases of the design (semantics 2.12) as scripts: what happens in the shop, and nothing of when it arrives.
+//! The worked cases of the design (semantics 2.12) as scripts: what happens in the shop, and what a case asks of the run.
 //!
 //! A case is played several times in one run, each time with ids of its own. Records of different partitions are shuffled,
-//! those of one keep their order; crashes, rebalances and losses are the seed's. Cases 7, 8, 10, 12 and 13 are what every
-//! seed does to every script; case 11, a topic made anew, needs a broker and is tested there.
+//! those of one keep their order; crashes, rebalances and losses are the seed's. Case 7 is `killed_at_every_step` of
+//! `tests/sim.rs`, and with real processes `tests/it/kill.rs`. Case 8 is also played against gates in `tests/it/delivery.rs`,
+//! 10 in `tests/it/lost_queue.rs`, 12 with real brokers in `tests/it/kafka.rs`. Case 11, a topic made anew, needs a broker:
+//! `tests/stack/kafka.rs`.
 
+use super::sea::Seen;
 use crate::world::{Dice, Shop};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -11,21 +14,52 @@ use std::collections::BTreeMap;
 /// Ids that one play of a case may use.
 pub const IDS: i64 = 100;
 
-/// One case: its name, and what happens in the shop from this id on.
+/// What a case asks of its run, whatever the seed does besides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    Free,
+    /// Every write into the sink takes longer than the next change takes to come.
+    SlowSink,
+    /// The queue is lost, and again while intake goes back over that.
+    QueueLostTwice,
+    /// Two nodes, each with every second partition.
+    Halves,
+    /// The sink is away for the first hour.
+    SinkAway,
+}
+
+/// One case: its name, what happens in the shop from this id on, and what its runs together must have reached.
 pub struct Case {
     pub name: &'static str,
     pub play: fn(&mut Shop, i64),
+    pub how: How,
+    pub must: &'static [Seen],
 }
 
-pub const CASES: [Case; 7] = [
-    Case { name: "1: two mutable tables, the later change of one before the earlier of the other", play: two_mutable_tables },
-    Case { name: "2: a child at a low offset after its root at a high one", play: root_before_child },
-    Case { name: "3: children first, root last", play: root_last },
-    Case { name: "4: the last child goes", play: last_child_goes },
-    Case { name: "5: a child moves to another parent and back", play: there_and_back },
-    Case { name: "6: born, gone and born again", play: born_twice },
-    Case { name: "9: a document goes there and back again", play: back_to_what_it_was },
+const fn free(name: &'static str, play: fn(&mut Shop, i64)) -> Case {
+    Case { name, play, how: How::Free, must: &[] }
+}
+
+const fn with(how: How, must: &'static [Seen], name: &'static str, play: fn(&mut Shop, i64)) -> Case {
+    Case { name, play, how, must }
+}
+
+pub const CASES: [Case; 11] = [
+    free("1: two mutable tables, the later change of one before the earlier of the other", two_mutable_tables),
+    free("2: a child at a low offset after its root at a high one", root_before_child),
+    free("3: children first, root last", root_last),
+    free("4: the last child goes", last_child_goes),
+    free("5: a child moves to another parent and back", there_and_back),
+    free("6: born, gone and born again", born_twice),
+    free("9: a document goes there and back again", back_to_what_it_was),
+    with(How::SlowSink, &[Seen::ChangedAmidRun], "8: a change lands while the job for its row is running", busy_row),
+    with(How::QueueLostTwice, &[Seen::LostWhileGoingBack], "10: the queue is lost, and again on the way back", busy_row),
+    with(How::Halves, &[Seen::TwoNodesOneRow], "12: two nodes, each with half of the partitions, feed the same rows", busy_row),
+    with(How::SinkAway, &[Seen::SinkRefused], "13: the sink is down for an hour", busy_row),
 ];
+
+/// What case 7 is played on: births, a death, children; not so much that it cannot be killed at every step.
+pub const KILLED: Case = free("7: killed at any point between poll and commit", born_twice);
 
 fn order(id: i64, status: i64) -> Value {
     json!({ "order_no": format!("n{id}"), "status": status, "note": "worked" })
@@ -83,6 +117,14 @@ fn back_to_what_it_was(shop: &mut Shop, at: i64) {
     shop.put("order_item", at, item(at, 1));
     for status in [1, 2, 1, 2, 1] {
         shop.put("orders", at, order(at, status));
+    }
+}
+
+fn busy_row(shop: &mut Shop, at: i64) {
+    shop.put("orders", at, order(at, 0));
+    for n in 1..6 {
+        shop.put("order_item", at + n % 2, item(at, n));
+        shop.put("orders", at, order(at, n));
     }
 }
 

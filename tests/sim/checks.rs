@@ -1,9 +1,18 @@
-//! What must hold while a run goes on.
+//! What must hold while a run goes on, and at its end. I2, I3 and I4 stand in `hull.rs`, I11 in `group.rs`, I10 and I12 in
+//! `run.rs`: rest means that no record, ticket or job is without its verdict.
 
 use super::group::Group;
+use super::sea::Sea;
+use crate::world::{Shop, open_and_span};
 use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use widerow::domain::change;
 use widerow::domain::ids::{Name, NextOffset, Partition, RowId, RowKey};
+use widerow::domain::record::Record;
+use widerow::messages::control::Picture;
+use widerow::ports::ledger::Ledger;
 use widerow::ports::rows::RowStore;
+use widerow::ports::sink::Sink;
 
 /// Records of one commit that are looked at: the newest are the ones a fault would leave out.
 const LOOKED_AT: usize = 12;
@@ -32,5 +41,91 @@ pub async fn committed(group: &Group, partition: Partition, next: NextOffset) {
                 next.0, record.offset
             ));
         }
+    }
+}
+
+/// I8: a picture of a node within its bounds.
+pub fn bounded(sea: &Sea, picture: &Picture) {
+    let in_flight = sea.settings.sources[0].in_flight as u64;
+    let (open, _) = open_and_span(picture);
+    if open > in_flight {
+        sea.wrong(format!("I8: {open} records open in one partition, at most {in_flight} may be"));
+    }
+}
+
+/// I8: entities at rest fit their bound.
+pub fn rests_bounded(sea: &Sea, picture: &Picture) {
+    let (live, max) = (picture.entities.live, sea.settings.node.entities_max as u64);
+    if live > max {
+        sea.wrong(format!("I8: {live} entities live at rest, at most {max} may"));
+    }
+}
+
+/// I1, I5, I7, I9 once a run has come to rest.
+pub async fn at_the_end(sea: &Sea, shop: &Shop, records: &[Record]) {
+    rows(sea, shop).await;
+    documents(sea, shop).await;
+    for (row, changed) in sea.unstarted() {
+        sea.wrong(format!("I7: no run of {row} began after its change {changed}"));
+    }
+    letters(sea, records).await;
+}
+
+/// I1: the wide rows are what the shop's own tables say, table row by table row.
+async fn rows(sea: &Sea, shop: &Shop) {
+    let told = |name: &str| !matches!(name, "id" | "order_no");
+    let mut wanted = BTreeMap::new();
+    for (table, id, row) in shop.rows() {
+        let columns: BTreeMap<_, _> = row.iter().filter(|(name, _)| told(name)).map(|(n, v)| (n.clone(), text(v))).collect();
+        let key = row["order_no"].as_str().unwrap_or_default().to_owned();
+        wanted.insert((key, table.to_owned(), id.to_string()), columns);
+    }
+    let page = sea.rows.scan(Name::of("order"), None, None, usize::MAX - 1).await.unwrap_or_default();
+    let mut held = BTreeMap::new();
+    for stored in &page.rows {
+        for part in stored.content.parts.iter().filter(|part| part.is_alive()) {
+            let columns = ["note", "qty", "status"].into_iter().filter_map(|name| match part.value(Name::of(name)) {
+                change::Value::Absent => None,
+                change::Value::Null => Some((name.to_owned(), "null".to_owned())),
+                change::Value::Text(text) => Some((name.to_owned(), text.to_owned())),
+            });
+            let at = (stored.row.key.as_str().to_owned(), part.id.table.to_string(), part.id.child.to_string());
+            held.insert(at, columns.collect());
+        }
+    }
+    let places: BTreeSet<_> = held.keys().chain(wanted.keys()).collect();
+    for at in places.into_iter().filter(|at| held.get(*at) != wanted.get(*at)) {
+        sea.wrong(format!("I1: {at:?} holds {:?}, should hold {:?}", held.get(at), wanted.get(at)));
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// I5: the documents are what the shop's own tables say.
+async fn documents(sea: &Sea, shop: &Shop) {
+    let held = sea.documents.list(None, usize::MAX).await.unwrap_or_default();
+    let held: BTreeMap<String, Value> = held
+        .into_iter()
+        .map(|held| (held.id, serde_json::from_slice(held.document.as_deref().unwrap_or_default()).unwrap_or_default()))
+        .collect();
+    let wanted = shop.documents();
+    let ids: BTreeSet<_> = held.keys().chain(wanted.keys()).collect();
+    let differ: Vec<_> = ids.into_iter().filter(|id| held.get(*id) != wanted.get(*id)).collect();
+    for id in &differ {
+        sea.wrong(format!("I5: {id} is {:?}, should be {:?} ({} differ)", held.get(*id), wanted.get(*id), differ.len()));
+    }
+}
+
+/// I9: what could not be decoded is among the dead letters, and nothing else is.
+async fn letters(sea: &Sea, records: &[Record]) {
+    let bad = |record: &&Record| serde_json::from_slice::<Value>(record.value.as_deref().unwrap_or_default()).is_err();
+    let place = |record: &Record| format!("{}/{}/{}", record.partition.topic, record.partition.number, record.offset);
+    let wanted: BTreeSet<_> = records.iter().filter(bad).map(place).collect();
+    let held = sea.ledger.dead_letters(None, usize::MAX).await.unwrap_or_default();
+    let held: BTreeSet<_> = held.into_iter().map(|letter| letter.id).collect();
+    if held != wanted {
+        sea.wrong(format!("I9: dead letters are {held:?}, should be {wanted:?}"));
     }
 }

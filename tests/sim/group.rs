@@ -3,6 +3,7 @@
 //! The coordinator moves partitions by asking the old reader first, or without asking when a session is lost; it refuses
 //! commits of a reader that was replaced, as a broker does.
 
+use super::cases::How;
 use super::hull::Hull;
 use super::sea::{Sea, Seen};
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use widerow::domain::fault::{Fault, FaultKind};
 use widerow::domain::ids::{Generation, NextOffset, Partition};
 use widerow::domain::record::Record;
 use widerow::ports::Answer;
-use widerow::ports::source::{Assigned, Delivery, Intake, Source, SourceControl};
+use widerow::ports::source::{Assigned, Cut, Delivery, Intake, Source, SourceControl};
 
 /// How long a member that is asked to give partitions up may take before they are taken from it.
 const REVOKE_PATIENCE: Duration = Duration::from_secs(8);
@@ -35,6 +36,8 @@ pub enum Order {
 struct Place {
     records: Vec<Record>,
     committed: i64,
+    /// Where the log begins: what lies below is gone.
+    begin: i64,
     /// The present reader and the number of its assignment.
     owner: Option<(usize, u64)>,
     assignments: u64,
@@ -67,6 +70,18 @@ impl Group {
             place.records.push(record);
         }
         self.grown.notify_waiters();
+    }
+
+    /// Retention takes records from every partition, nothing that is not committed.
+    pub fn cut(&self) {
+        for (partition, place) in &mut *self.places.lock().unwrap() {
+            let begin = place.committed - self.sea.below(4) as i64;
+            if begin > place.begin {
+                place.begin = begin;
+                self.sea.saw(Seen::LogCut);
+                self.sea.tell(format_args!("{partition} begins at {begin} from now on"));
+            }
+        }
     }
 
     /// Everything is committed to its end.
@@ -133,10 +148,13 @@ impl Group {
         }
         let mut wanted = BTreeMap::new();
         let mut leaving: BTreeMap<usize, Vec<Partition>> = BTreeMap::new();
-        for (partition, place) in &*self.places.lock().unwrap() {
+        for (at, (partition, place)) in self.places.lock().unwrap().iter().enumerate() {
+            if self.sea.how == How::Halves {
+                wanted.insert(*partition, members[at % members.len()]);
+            }
             let stays = place.owner.map(|(by, _)| by).filter(|by| members.contains(by) && self.sea.below(3) > 0);
             let to = stays.unwrap_or_else(|| members[self.sea.below(members.len() as u64) as usize]);
-            wanted.insert(*partition, to);
+            let to = *wanted.entry(*partition).or_insert(to);
             if let Some((by, _)) = place.owner.filter(|(by, _)| *by != to) {
                 leaving.entry(by).or_default().push(*partition);
             }
@@ -201,6 +219,8 @@ struct Reading {
     reading: Generation,
     paused: bool,
     gone: bool,
+    /// The node has said that it let go.
+    let_go: bool,
 }
 
 type Readings = Arc<Mutex<BTreeMap<Partition, Reading>>>;
@@ -256,11 +276,13 @@ impl Member {
                     self.intake.revoked(partitions.clone()).await;
                     self.hull.alive().await;
                     self.forget(&partitions);
+                    self.let_go(&partitions);
                     let _ = done.send(());
                 }
                 Order::Lost(partitions) => {
                     self.forget(&partitions);
-                    self.intake.revoked(partitions).await;
+                    self.intake.revoked(partitions.clone()).await;
+                    self.let_go(&partitions);
                 }
             }
         }
@@ -276,6 +298,15 @@ impl Member {
         self.woken.notify_waiters();
     }
 
+    fn let_go(&self, partitions: &[Partition]) {
+        let mut readings = self.readings.lock().unwrap();
+        for partition in partitions {
+            if let Some(reading) = readings.get_mut(partition) {
+                reading.let_go = true;
+            }
+        }
+    }
+
     async fn begin(self: &Arc<Self>, partition: Partition, assignment: u64) {
         let start = {
             let places = self.group.places.lock().unwrap();
@@ -283,7 +314,7 @@ impl Member {
             if place.owner != Some((self.hull.node, assignment)) {
                 return;
             }
-            place.committed
+            place.committed.max(place.begin)
         };
         let partitions = self.group.places.lock().unwrap().keys().filter(|p| p.topic == partition.topic).count() as u32;
         let reading = Reading { assignment, position: start, ..Reading::default() };
@@ -292,6 +323,19 @@ impl Member {
         let assigned = Assigned { partition, start: NextOffset(start), partitions, epochs, high_watermark: None };
         self.intake.assigned("shop", vec![assigned]).await;
         actix_rt::spawn(Arc::clone(self).read(partition, assignment));
+    }
+
+    /// A reading that was to go on before the log begins goes on where it begins.
+    fn cut(&self, partition: Partition, assignment: u64) -> Option<(Generation, Cut)> {
+        let mut readings = self.readings.lock().unwrap();
+        let reading = readings.get_mut(&partition).filter(|r| r.assignment == assignment && !r.gone)?;
+        let begin = self.group.places.lock().unwrap()[&partition].begin;
+        if reading.position >= begin {
+            return None;
+        }
+        let cut = Cut { from: NextOffset(reading.position), to: NextOffset(begin) };
+        reading.position = begin;
+        Some((reading.reading, cut))
     }
 
     /// Reads one assignment of a partition to its end.
@@ -303,18 +347,22 @@ impl Member {
             let mut woken = std::pin::pin!(self.woken.notified());
             grown.as_mut().enable();
             woken.as_mut().enable();
+            if let Some((reading, cut)) = self.cut(partition, assignment) {
+                sea.saw(Seen::CutBelowReader);
+                self.intake.cut(partition, reading, cut);
+            }
             let next = {
                 let mut readings = self.readings.lock().unwrap();
                 let Some(reading) = readings.get_mut(&partition).filter(|r| r.assignment == assignment && !r.gone) else {
                     return;
                 };
+                let places = self.group.places.lock().unwrap();
+                let Place { records, begin, .. } = &places[&partition];
                 if !sea.is_calm() && reading.position > 0 && sea.chance(20) {
                     reading.position -= 1 + sea.below(reading.position.min(4) as u64) as i64;
-                    reading.position = reading.position.max(0);
+                    reading.position = reading.position.max(*begin);
                     sea.saw(Seen::DeliveredAgain);
                 }
-                let places = self.group.places.lock().unwrap();
-                let records = &places[&partition].records;
                 let from = reading.position as usize;
                 let count = (1 + sea.below(6) as usize).min(records.len().saturating_sub(from));
                 (count > 0 && !reading.paused).then(|| {
@@ -331,6 +379,7 @@ impl Member {
                 continue;
             };
             tokio::time::sleep(Duration::from_millis(sea.below(8))).await;
+            self.hull.step("deliver");
             self.hull.alive().await;
             let delivery = Delivery { partition, reading, records, high_watermark: Some(end) };
             self.intake.deliver(delivery).await;
@@ -342,18 +391,25 @@ impl SourceControl for Control {
     fn commit(&self, positions: Vec<(Partition, NextOffset)>) -> Answer<'_, Result<(), Fault>> {
         Box::pin(async move {
             // Whose word it is, is settled when it is given, however long it travels.
-            let asked = |p: &Partition| self.readings.lock().unwrap().get(p).map_or(0, |r| r.assignment);
+            let asked = |p: &Partition| self.readings.lock().unwrap().get(p).map_or((0, false), |r| (r.assignment, r.let_go));
             let positions: Vec<_> = positions.into_iter().map(|(p, next)| (p, next, asked(&p))).collect();
+            for (partition, next, _) in positions.iter().filter(|(.., (_, let_go))| *let_go) {
+                let (node, next) = (self.hull.node, next.0);
+                self.group.sea.wrong(format!("I11: n{node} commits {partition} {next} after it has let go of it"));
+            }
             tokio::time::sleep(Duration::from_millis(self.group.sea.below(10))).await;
+            self.hull.step("commit");
             self.hull.alive().await;
             let mut refused = Ok(());
-            for (partition, next, assignment) in positions {
+            for (partition, next, (assignment, _)) in positions {
                 let kept = self.group.commit(self.hull.node, assignment, partition, next);
                 if kept.is_ok() {
                     super::checks::committed(&self.group, partition, next).await;
                 }
                 refused = refused.and(kept);
             }
+            self.hull.step("commit");
+            self.hull.alive().await;
             refused
         })
     }

@@ -2,6 +2,7 @@
 //!
 //! A node that crashed is cut off: its calls never end and do nothing, which is what a dead process does to the world.
 
+use super::cases::How;
 use super::sea::{Sea, Seen};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,6 +52,7 @@ impl Hull {
     pub fn crash(&self, why: &str) {
         if !self.dead.swap(true, Ordering::Relaxed) {
             self.sea.tell(format_args!("n{} crashes {why}", self.node));
+            self.sea.leave_sink(self.node);
             // A full channel is a harness that no longer listens.
             let _ = self.died.try_send(self.node);
         }
@@ -71,6 +73,14 @@ impl Hull {
         }
         if self.is_dead() {
             std::future::pending::<()>().await;
+        }
+    }
+
+    /// Case 7: every step between poll and commit is a place to die.
+    pub fn step(&self, what: &str) {
+        if self.sea.is_last_step() {
+            self.sea.saw(Seen::KilledAtStep);
+            self.crash(&format!("at the step {what}"));
         }
     }
 
@@ -133,8 +143,15 @@ impl Hull {
             }
             _ => {}
         }
+        let step = !matches!(what, "counts" | "life" | "tend" | "extend" | "list" | "notes");
+        if step {
+            self.step(what);
+        }
         self.alive().await;
         let done = work().await;
+        if step {
+            self.step(what);
+        }
         if matches!(fate, Fate::CrashAfter) {
             self.sea.saw(Seen::CrashAfterEffect);
             self.crash(&format!("after {what}"));
@@ -159,6 +176,12 @@ impl Hull {
         let (last, by) = seen.get(&key).copied().unwrap_or((0, self.node));
         if new < last || new < old || (new == old && timeless(before) != timeless(after)) {
             self.sea.wrong(format!("I2: version of {key} goes {last}, {old}, {new}"));
+        }
+        if new > old {
+            self.sea.changed(row.key.as_str());
+        }
+        if new > old && self.sea.is_in_sink(row.key.as_str()) {
+            self.sea.saw(Seen::ChangedAmidRun);
         }
         if by != self.node {
             self.sea.saw(Seen::TwoNodesOneRow);
@@ -227,7 +250,14 @@ impl RowStore for HullRows {
         })
     }
     fn scan(&self, kind: Name, from: Option<RowKey>, to: Option<RowKey>, max: usize) -> Answer<'_, Result<Page, Fault>> {
-        Box::pin(async move { self.0.call("scan", || self.0.sea.rows.scan(kind, from, to, max)).await })
+        Box::pin(async move {
+            let page = self.0.call("scan", || self.0.sea.rows.scan(kind, from, to, max)).await?;
+            // Nothing else in a node looks at every row.
+            if page.next.is_none() {
+                self.0.sea.saw(Seen::Swept);
+            }
+            Ok(page)
+        })
     }
     fn purge(&self, row: RowId, horizon: Horizon) -> Answer<'_, Result<Purged, Fault>> {
         Box::pin(async move { self.0.call("purge", || self.0.sea.rows.purge(row, horizon)).await })
@@ -257,10 +287,18 @@ pub struct HullQueue(pub Arc<Hull>);
 
 impl JobQueue for HullQueue {
     fn offer(&self, offers: Vec<Offer>) -> Answer<'_, Result<Vec<Offered>, Fault>> {
-        Box::pin(async move { self.0.call("offer", || self.0.sea.queue.offer(offers)).await })
+        Box::pin(async move {
+            let offered = self.0.call("offer", || self.0.sea.queue.offer(offers)).await?;
+            offered.iter().filter(|offered| **offered == Offered::Spilled).for_each(|_| self.0.sea.saw(Seen::Spilled));
+            Ok(offered)
+        })
     }
     fn take(&self, line: Name, max: usize) -> Answer<'_, Result<Batch, Fault>> {
-        Box::pin(async move { self.0.call("take", || self.0.sea.queue.take(line, max)).await })
+        Box::pin(async move {
+            let taken = self.0.call("take", || self.0.sea.queue.take(line, max)).await?;
+            taken.jobs.iter().for_each(|job| self.0.sea.started(job.key.row.as_str()));
+            Ok(taken)
+        })
     }
     fn finish(&self, verdicts: Vec<Finish>) -> Answer<'_, Result<Vec<Settled>, Fault>> {
         Box::pin(async move { self.0.call("finish", || self.0.sea.queue.finish(verdicts)).await })
@@ -303,13 +341,19 @@ impl Sink for HullSink {
         Box::pin(async move {
             let count = batch.len();
             let writes = batch.clone();
+            let held = hull.sea.in_sink(hull.node, writes.iter().map(|write| write.id.clone()));
             let written = hull.call("sink", || async {
+                if hull.sea.how == How::SlowSink && !hull.sea.is_calm() {
+                    tokio::time::sleep(Duration::from_millis(200 + hull.sea.below(2_500))).await;
+                }
                 if hull.sea.is_sink_away() {
+                    hull.sea.saw(Seen::SinkRefused);
                     return Err(Fault::new(FaultKind::Unreachable, "sink", "scripted: it is away"));
                 }
                 Ok(hull.sea.documents.write(batch).await)
             });
             let written = written.await;
+            drop(held);
             for write in &writes {
                 hull.watch_document(write).await;
             }
@@ -359,7 +403,11 @@ pub struct HullLedger(pub Arc<Hull>);
 
 impl Ledger for HullLedger {
     fn keep_dead_letter(&self, letter: DeadLetter) -> Answer<'_, Result<Kept, Fault>> {
-        Box::pin(async move { self.0.call("letter", || self.0.sea.ledger.keep_dead_letter(letter)).await })
+        Box::pin(async move {
+            let kept = self.0.call("letter", || self.0.sea.ledger.keep_dead_letter(letter)).await?;
+            self.0.sea.saw(Seen::DeadLetterKept);
+            Ok(kept)
+        })
     }
     fn dead_letters(&self, after: Option<String>, max: usize) -> Answer<'_, Result<Vec<DeadLetter>, Fault>> {
         self.0.sea.ledger.dead_letters(after, max)

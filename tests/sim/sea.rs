@@ -1,12 +1,12 @@
 //! What all nodes of one simulated run share: chance, time, the stores, what was counted, what was seen to be wrong.
 
+use super::cases::How;
 use crate::world::Dice;
 use std::cell::Cell;
-use std::collections::BTreeMap;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 use std::hash::Hasher;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -82,8 +82,28 @@ pub enum Seen {
     /// W3: such writes really were there.
     RowsLostInDeed,
     RowsLostTwice,
+    /// Retention took records of the log.
+    LogCut,
+    /// J11: a reader was to go back further than the log reaches.
+    CutBelowReader,
+    /// J11: so every row was offered a job.
+    Swept,
     /// K: the sink was away for an hour.
     SinkAway,
+    /// A call met the sink while it was away.
+    SinkRefused,
+    /// J2: a row was written while a run for it was in the sink's hands.
+    ChangedAmidRun,
+    /// J11: the queue was lost again while intake went back over a loss.
+    LostWhileGoingBack,
+    /// C7: a record that no decoder takes became a dead letter.
+    DeadLetterKept,
+    /// J9: a lane was full.
+    Spilled,
+    /// V1: versions are counted, not weighed.
+    CounterVersions,
+    /// A node died at the step it was told to.
+    KilledAtStep,
     /// Liveness with a node that never comes back.
     LeftFrozen,
     /// Liveness while calls go on failing now and then.
@@ -91,8 +111,10 @@ pub enum Seen {
 }
 
 impl Seen {
+    /// States that hundreds of seeds always reach, and dozens may not.
+    pub const RARE: [Self; 2] = [Self::Superseded, Self::LostWhileGoingBack];
     /// States that a few dozen seeds always reach; a superseded write takes a frozen node with a write in its hands, which is rare.
-    pub const COMMON: [Self; 24] = [
+    pub const COMMON: [Self; 32] = [
         Self::CrashBeforeEffect,
         Self::CrashAfterEffect,
         Self::CrashAmidBatch,
@@ -114,10 +136,31 @@ impl Seen {
         Self::RowsLost,
         Self::RowsLostInDeed,
         Self::RowsLostTwice,
+        Self::LogCut,
+        Self::CutBelowReader,
+        Self::Swept,
         Self::SinkAway,
+        Self::SinkRefused,
+        Self::ChangedAmidRun,
+        Self::DeadLetterKept,
+        Self::CounterVersions,
+        Self::Spilled,
         Self::LeftFrozen,
         Self::NeverCalm,
     ];
+}
+
+#[derive(Default)]
+struct Moments {
+    now: u64,
+    changed: BTreeMap<String, u64>,
+    started: BTreeMap<String, u64>,
+}
+
+/// What is scripted of a run.
+pub struct Script {
+    pub how: How,
+    pub kill_at: Option<u64>,
 }
 
 /// The shared world of one run.
@@ -137,6 +180,15 @@ pub struct Sea {
     pub contents: Mutex<HashMap<(String, i64), u64>>,
     /// Rows were lost: what is replayed may pass through other states under the versions seen before.
     replayed: AtomicBool,
+    /// I7: when each row was changed last, and when a run of it began last; all counted in one row.
+    moments: Mutex<Moments>,
+    /// What a worked case asks for.
+    pub how: How,
+    /// Case 7: a node dies at this step.
+    pub kill_at: Option<u64>,
+    steps: AtomicU64,
+    /// Documents in the sink's hands, and the node that gave them; one run of a document at a time (J2).
+    in_sink: Mutex<BTreeSet<(usize, String)>>,
     /// The sink answers nobody until then.
     sink_back: Mutex<Option<Instant>>,
     dice: Mutex<Dice>,
@@ -149,7 +201,8 @@ pub struct Sea {
 
 impl Sea {
     /// `unlogged`: the row store loses what was not made durable, when it is told to (W1 `async`, `skip`).
-    pub fn new(settings: Settings, rates: Rates, dice: Dice, unlogged: bool) -> Arc<Self> {
+    pub fn new(settings: Settings, rates: Rates, dice: Dice, unlogged: bool, script: Script) -> Arc<Self> {
+        let Script { how, kill_at } = script;
         let schema = Arc::clone(&settings.schema);
         let rows = if unlogged { MemoryRowStore::unlogged(schema) } else { MemoryRowStore::new(schema) };
         let queue = MemoryQueue::new(&settings.queue, Arc::new(clock));
@@ -165,6 +218,11 @@ impl Sea {
             document_versions: Mutex::default(),
             contents: Mutex::default(),
             replayed: AtomicBool::new(false),
+            moments: Mutex::default(),
+            how,
+            kill_at,
+            steps: AtomicU64::new(0),
+            in_sink: Mutex::default(),
             sink_back: Mutex::default(),
             dice: Mutex::new(dice),
             counts: Mutex::default(),
@@ -256,6 +314,48 @@ impl Sea {
         self.replayed.load(Ordering::Relaxed)
     }
 
+    pub fn changed(&self, row: &str) {
+        let mut moments = self.moments.lock().unwrap();
+        moments.now += 1;
+        let now = moments.now;
+        moments.changed.insert(row.to_owned(), now);
+    }
+
+    pub fn started(&self, row: &str) {
+        let mut moments = self.moments.lock().unwrap();
+        moments.now += 1;
+        let now = moments.now;
+        moments.started.insert(row.to_owned(), now);
+    }
+
+    /// I7: rows of which no run began after their last change.
+    pub fn unstarted(&self) -> Vec<(String, u64)> {
+        let moments = self.moments.lock().unwrap();
+        let late = |(row, at): &(&String, &u64)| moments.started.get(*row).is_none_or(|started| started < at);
+        moments.changed.iter().filter(late).map(|(row, at)| (row.clone(), *at)).collect()
+    }
+
+    /// Case 7: whether this step, counted over all nodes until everything is calm, is the one to die at.
+    pub fn is_last_step(&self) -> bool {
+        self.kill_at.is_some() && !self.is_calm() && Some(self.steps.fetch_add(1, Ordering::Relaxed)) == self.kill_at
+    }
+
+    /// Documents are in the sink's hands until the answer is dropped.
+    pub fn in_sink(self: &Arc<Self>, node: usize, ids: impl Iterator<Item = String>) -> InSink {
+        let held: Vec<_> = ids.map(|id| (node, id)).collect();
+        self.in_sink.lock().unwrap().extend(held.iter().cloned());
+        InSink { sea: Arc::clone(self), held }
+    }
+
+    pub fn is_in_sink(&self, id: &str) -> bool {
+        self.in_sink.lock().unwrap().iter().any(|(_, held)| held == id)
+    }
+
+    /// A dead node's calls never end.
+    pub fn leave_sink(&self, node: usize) {
+        self.in_sink.lock().unwrap().retain(|(by, _)| *by != node);
+    }
+
     pub fn close_sink(&self, span: Duration) {
         self.saw(Seen::SinkAway);
         self.tell(format_args!("sink goes away for {} s", span.as_secs()));
@@ -272,5 +372,20 @@ impl Sea {
 
     pub fn line(&self) -> Name {
         self.settings.lines[0].line.name
+    }
+}
+
+/// One call's documents in the sink's hands.
+pub struct InSink {
+    sea: Arc<Sea>,
+    held: Vec<(usize, String)>,
+}
+
+impl Drop for InSink {
+    fn drop(&mut self) {
+        let mut in_sink = self.sea.in_sink.lock().unwrap();
+        for held in &self.held {
+            in_sink.remove(held);
+        }
     }
 }

@@ -1,8 +1,9 @@
-//! What a partition is told to do by the supervisor: stand still, go on, end.
+//! What a partition is told to do by the supervisor: stand still, go on, skip what left the log, end.
 
 use super::PartitionActor;
 use crate::domain::restart::ExitReason;
 use crate::messages::control::{PausePartition, ResumePartition, Stop};
+use crate::messages::intake::SkipTo;
 use actix::prelude::*;
 
 impl Handler<PausePartition> for PartitionActor {
@@ -20,6 +21,16 @@ impl Handler<ResumePartition> for PartitionActor {
         self.stopped = None;
         self.since = (self.setup.clock)();
         self.advance(ctx);
+    }
+}
+
+impl Handler<SkipTo> for PartitionActor {
+    type Result = ();
+    fn handle(&mut self, message: SkipTo, ctx: &mut Self::Context) {
+        if message.reading >= self.life.reading {
+            self.skip_to = self.skip_to.max(Some(message.to));
+            self.advance(ctx);
+        }
     }
 }
 

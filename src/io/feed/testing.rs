@@ -3,7 +3,7 @@
 use crate::domain::fault::Fault;
 use crate::domain::ids::{Generation, Name, Partition};
 use crate::ports::Answer;
-use crate::ports::source::{Assigned, Delivery, Intake};
+use crate::ports::source::{Assigned, Cut, Delivery, Intake};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::oneshot;
 
@@ -38,6 +38,7 @@ impl Intake for Engine {
     fn ended(&self, partition: Partition, _: Generation) {
         let _ = self.0.try_send(Call::Ended(partition));
     }
+    fn cut(&self, _: Partition, _: Generation, _: Cut) {}
     fn revoked(&self, _: Vec<Partition>) -> Answer<'static, ()> {
         Box::pin(async {})
     }

@@ -106,15 +106,33 @@ impl Part {
 
     pub(super) fn halt(&mut self, reason: String) {
         // What waits was not delivered: it is read again when the topic goes on.
-        let from = self.waiting.front().map_or(self.expected, |record| record.offset);
-        self.drop_waiting(from);
+        self.drop_waiting(self.undelivered());
         self.halted = Some(reason);
+    }
+
+    fn undelivered(&self) -> i64 {
+        self.waiting.front().map_or(self.expected, |record| record.offset)
+    }
+
+    /// The client lost its place: what was not delivered is fetched again.
+    pub(super) fn fetch_again(&mut self) {
+        self.seek_to(self.undelivered());
     }
 
     /// Reads on from this offset, whatever was fetched.
     pub(super) fn seek_to(&mut self, to: i64) {
         self.drop_waiting(to);
         self.seek = Some(to);
+    }
+
+    /// The log begins here now. `true`: beyond what comes next, reading goes on there. What was fetched before the cut is
+    /// handed over first.
+    pub(super) fn pass_to(&mut self, low: i64) -> bool {
+        let passed = self.fetched && self.expected < low && self.waiting.is_empty() && !self.gate.is_busy();
+        if passed {
+            self.seek_to(low);
+        }
+        passed
     }
 
     /// Whether the client should hold it back now; `None` when it was told so already.
@@ -203,6 +221,25 @@ mod tests {
         let (delivery, _) = part.next_delivery(Partition { topic: Name::of("t"), number: 0 }).unwrap();
         assert_eq!(delivery.records.iter().map(|r| r.offset).collect::<Vec<_>>(), [6, 8]);
         assert!(part.gate.is_busy() && part.next_delivery(delivery.partition).is_none());
+    }
+
+    /// Goal: nothing that waits is lost where the client loses its place, or the log its beginning. Method: records wait; an
+    /// offset falls, then the log begins beyond them.
+    #[test]
+    fn what_waits_is_neither_skipped_nor_dropped() {
+        let mut part = part();
+        (5..9).for_each(|o| assert_eq!(part.land(record(o, 1)), Landed::Kept));
+        assert_eq!(part.land(record(3, 1)), Landed::Fell);
+        part.fetch_again();
+        assert_eq!((part.seek.take(), part.expected), (Some(5), 5));
+        (5..9).for_each(|o| assert_eq!(part.land(record(o, 1)), Landed::Kept));
+        assert!(!part.pass_to(20), "5 to 8 are handed over first");
+        assert!(part.next_delivery(Partition { topic: Name::of("t"), number: 0 }).is_some());
+        assert!(!part.pass_to(20), "they are not taken yet");
+        part.gate.answered(part.gate.reading());
+        assert!(!part.pass_to(9), "the next is still there");
+        assert!(part.pass_to(20));
+        assert_eq!(part.seek, Some(20));
     }
 
     /// Goal: O4's marks, and that a halted topic is read again from what was not delivered. Method: fill, look, halt.

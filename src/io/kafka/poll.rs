@@ -131,7 +131,7 @@ impl Poller {
             let Some(part) = state.parts.get_mut(&partition) else { continue };
             if part.land(record) == Landed::Fell {
                 let expected = part.expected;
-                part.seek_to(expected);
+                part.fetch_again();
                 self.look_now = true;
                 tracing::warn!(%partition, offset, expected, "offset falls without a rewind, the topic is looked at");
             }

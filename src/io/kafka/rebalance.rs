@@ -10,7 +10,7 @@ use super::poll::{Looks, Poller, list_of};
 use crate::domain::epoch::{PartSeen, Start};
 use crate::domain::fault::{Advice, Fault, FaultKind};
 use crate::domain::ids::{Name, NextOffset, Partition};
-use crate::ports::source::{Assigned, Intake};
+use crate::ports::source::{Assigned, Cut, Intake};
 use crate::settings::KafkaSettings;
 use crate::telemetry::{GapFound, WaitingFor};
 use rdkafka::consumer::Consumer;
@@ -84,16 +84,14 @@ impl Poller {
     fn follow(&self, topic: Name, life: &Life) {
         for (number, seen) in &life.seen.parts {
             let partition = Partition { topic, number: *number };
-            let behind = self.parts.change(partition, |part| {
+            let cut = self.parts.change(partition, |part| {
                 part.end = Some(seen.high);
-                let missing = seen.low - part.expected;
-                if missing > 0 && part.fetched {
-                    part.seek_to(seen.low);
-                }
-                missing
+                let from = NextOffset(part.expected);
+                let cut = Cut { from, to: NextOffset(seen.low) };
+                part.pass_to(seen.low).then(|| (part.gate.reading(), cut))
             });
-            if let Some(missing) = behind.filter(|missing| *missing > 0) {
-                GapFound { partition, from: NextOffset(seen.low - missing), to: NextOffset(seen.low) }.emit();
+            if let Some((reading, cut)) = cut.flatten() {
+                self.intake.cut(partition, reading, cut);
             }
         }
     }

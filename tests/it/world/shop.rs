@@ -110,10 +110,20 @@ impl Shop {
         self.grown.insert(table, partitions);
     }
 
+    #[allow(dead_code, reason = "the simulation uses it")]
+    /// Something comes through the table's topic that no decoder takes (C7).
+    pub fn spoil(&mut self, table: &'static str, id: i64) {
+        self.append(table, id, "no json");
+    }
+
     fn record(&mut self, table: &'static str, id: i64, body: &Value) {
+        self.append(table, id, &body.to_string());
+    }
+
+    fn append(&mut self, table: &'static str, id: i64, value: &str) {
         let partition = id % self.grown.get(table).copied().unwrap_or(self.partitions);
         let offset = self.offsets.entry((table, partition)).or_default();
-        self.lines.push(event(&format!("shop.trade.{table}"), partition, *offset, &body.to_string()));
+        self.lines.push(event(&format!("shop.trade.{table}"), partition, *offset, value));
         *offset += 1;
     }
 
@@ -161,6 +171,12 @@ impl Shop {
             documents.insert(order_no, document);
         }
         documents
+    }
+
+    #[allow(dead_code, reason = "the simulation uses it")]
+    /// Every row of every table, as they end.
+    pub fn rows(&self) -> impl Iterator<Item = (&'static str, i64, &Map<String, Value>)> {
+        self.tables.iter().map(|((table, id), row)| (*table, *id, row))
     }
 
     pub fn text(&self) -> String {
