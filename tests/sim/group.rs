@@ -415,6 +415,9 @@ impl SourceControl for Control {
     }
     fn rewind(&self, partition: Partition, to: NextOffset) -> Generation {
         self.group.sea.saw(Seen::Rewound);
+        if self.group.sea.is_mark(partition, to) {
+            self.group.sea.saw(Seen::BackToAMark);
+        }
         let mut readings = self.readings.lock().unwrap();
         let Some(reading) = readings.get_mut(&partition) else { return Generation(0) };
         reading.position = to.0;

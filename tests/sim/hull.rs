@@ -430,6 +430,10 @@ impl Ledger for HullLedger {
         Box::pin(async move { self.0.call("notes", || async { self.0.sea.ledger.notes(&prefix).await }).await })
     }
     fn set_notes(&self, notes: Vec<(String, Option<String>)>) -> Answer<'_, Result<(), Fault>> {
-        Box::pin(async move { self.0.call("set_notes", || self.0.sea.ledger.set_notes(notes)).await })
+        let set = async move || {
+            self.0.sea.noted(&notes);
+            self.0.sea.ledger.set_notes(notes).await
+        };
+        Box::pin(async move { self.0.call("set_notes", set).await })
     }
 }

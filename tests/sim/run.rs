@@ -76,6 +76,8 @@ struct Extras {
     counter: bool,
     /// Lanes are short: offers go to the overflow (J9).
     crowded: bool,
+    /// Times as slow: marks move only behind samples a minute old (J11).
+    slow: u64,
 }
 
 impl Extras {
@@ -92,6 +94,7 @@ impl Extras {
             bad: one_of(&[0, 0, 60]),
             counter: one_of(&[0, 0, 1]) == 1,
             crowded: one_of(&[0, 0, 1]) == 1,
+            slow: one_of(&[0, 0, 25]),
         }
     }
 
@@ -403,7 +406,7 @@ async fn simulate(plan: Plan, mut dice: Dice, kind: Kind) -> Outcome {
     if sea.how == How::SinkAway {
         sea.close_sink(Duration::from_secs(3_600));
     }
-    let half = records.len() / 2;
+    let (half, slow) = (records.len() / 2, extras.slow.max(1));
     for (at, record) in records.iter().enumerate() {
         if sea.how == How::QueueLostTwice && at == half {
             lose_queue_twice(&sea).await;
@@ -412,7 +415,7 @@ async fn simulate(plan: Plan, mut dice: Dice, kind: Kind) -> Outcome {
         if at % LOOK_EVERY == 0 {
             harness.look();
         }
-        tokio::time::sleep(Duration::from_millis(sea.below(120))).await;
+        tokio::time::sleep(Duration::from_millis(sea.below(120) * slow)).await;
         while let Ok(node) = deaths.try_recv() {
             harness.bury(node);
         }
@@ -425,7 +428,7 @@ async fn simulate(plan: Plan, mut dice: Dice, kind: Kind) -> Outcome {
     }
     // What was due goes wrong late, while the rest is on its way.
     for _ in 0..4 {
-        tokio::time::sleep(Duration::from_millis(sea.below(8_000))).await;
+        tokio::time::sleep(Duration::from_millis(sea.below(8_000) * slow.min(4))).await;
         if !still {
             harness.mischief(&mut queue_losses, &mut extras).await;
         }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
-use widerow::domain::ids::{Millis, Name};
+use widerow::domain::ids::{Millis, Name, NextOffset, Partition};
 use widerow::io::memory::{MemoryDocuments, MemoryLedger, MemoryQueue, MemoryRowStore};
 use widerow::ports::rows::RowStore;
 use widerow::settings::Settings;
@@ -98,6 +98,8 @@ pub enum Seen {
     LostWhileGoingBack,
     /// C7: a record that no decoder takes became a dead letter.
     DeadLetterKept,
+    /// J11: intake went back to a mark that had moved.
+    BackToAMark,
     /// J9: a lane was full.
     Spilled,
     /// V1: versions are counted, not weighed.
@@ -114,7 +116,7 @@ impl Seen {
     /// States that hundreds of seeds always reach, and dozens may not.
     pub const RARE: [Self; 2] = [Self::Superseded, Self::LostWhileGoingBack];
     /// States that a few dozen seeds always reach; a superseded write takes a frozen node with a write in its hands, which is rare.
-    pub const COMMON: [Self; 32] = [
+    pub const COMMON: [Self; 33] = [
         Self::CrashBeforeEffect,
         Self::CrashAfterEffect,
         Self::CrashAmidBatch,
@@ -145,6 +147,7 @@ impl Seen {
         Self::DeadLetterKept,
         Self::CounterVersions,
         Self::Spilled,
+        Self::BackToAMark,
         Self::LeftFrozen,
         Self::NeverCalm,
     ];
@@ -187,6 +190,7 @@ pub struct Sea {
     /// Case 7: a node dies at this step.
     pub kill_at: Option<u64>,
     steps: AtomicU64,
+    marks: Mutex<BTreeMap<String, String>>,
     /// Documents in the sink's hands, and the node that gave them; one run of a document at a time (J2).
     in_sink: Mutex<BTreeSet<(usize, String)>>,
     /// The sink answers nobody until then.
@@ -222,6 +226,7 @@ impl Sea {
             how,
             kill_at,
             steps: AtomicU64::new(0),
+            marks: Mutex::default(),
             in_sink: Mutex::default(),
             sink_back: Mutex::default(),
             dice: Mutex::new(dice),
@@ -345,6 +350,17 @@ impl Sea {
         let held: Vec<_> = ids.map(|id| (node, id)).collect();
         self.in_sink.lock().unwrap().extend(held.iter().cloned());
         InSink { sea: Arc::clone(self), held }
+    }
+
+    /// J11: marks among the notes that were kept.
+    pub fn noted(&self, notes: &[(String, Option<String>)]) {
+        let marks = notes.iter().filter_map(|(name, at)| Some((name.strip_prefix("queue/mark/")?, at.as_deref()?)));
+        self.marks.lock().unwrap().extend(marks.map(|(partition, at)| (partition.to_owned(), at.to_owned())));
+    }
+
+    /// J11: whether the partition's mark has moved to here.
+    pub fn is_mark(&self, partition: Partition, at: NextOffset) -> bool {
+        at.0 > 0 && self.marks.lock().unwrap().get(&partition.to_string()).is_some_and(|mark| *mark == at.0.to_string())
     }
 
     pub fn is_in_sink(&self, id: &str) -> bool {
