@@ -308,6 +308,8 @@ fn wish(held: &mut Held, row: Option<&WideRow>, target: &Target<'_>) -> Wish {
     } else {
         match line.delete {
             DeleteMode::Ignore => return Wish::Nothing,
+            // K4: children that came before their root have no document to delete.
+            _ if !row.was_born(kind) && !held.job.load.must_write => return Wish::Nothing,
             DeleteMode::Delete => Body::Delete,
             DeleteMode::Tombstone => match document.tombstone(row, kind, schema) {
                 Ok(json) => Body::Index(Bytes::from(json)),

@@ -355,6 +355,12 @@ impl WideRow {
         }
     }
 
+    /// Whether it was ever alive, as far as is known: the root table's row left cells or a tombstone. Without a root every row
+    /// was.
+    pub fn was_born(&self, kind: &RowKind) -> bool {
+        kind.root.is_none_or(|root| self.parts_of(kind.tables[root].short).next().is_some())
+    }
+
     /// V1: computed from this one read (V2).
     pub fn version(&self, kind: VersionKind) -> RowVersion {
         version::of(self, kind)

@@ -61,7 +61,31 @@ on_queues!(
     equal_documents_are_skipped_only_when_asked,
     a_delete_during_the_run_ends_deleted,
     one_worker_probes_a_silent_sink,
+    a_row_that_was_never_born_writes_nothing,
 );
+
+/// Children that come before their root cost no write; once the root was there, its end is a delete (K4).
+fn a_row_that_was_never_born_writes_nothing(make: Make) {
+    let world = World::new(SHOP, "", |_| {}).on_queue(make);
+    let event = |kind: &str, table: &str, data: Value| json!({ "database": "trade", "table": table, "type": kind, "ts": 1, "data": data });
+    let came = || world.sink.came.lock().unwrap().iter().map(|(_, _, doc)| doc.is_some()).collect::<Vec<_>>();
+    run(async {
+        let (engine, feed) = world.start_fed();
+        feed.begin().await;
+        feed.deliver(&event("insert", "order_item", json!({ "id": 7, "order_no": "n1", "qty": 2 }))).await;
+        settled(&world, 1).await;
+        assert_eq!((came(), world.totals.documents(DocumentOutcome::Skipped)), (vec![], 1));
+        feed.deliver(&event("insert", "orders", json!({ "id": 1, "order_no": "n1", "status": 3 }))).await;
+        settled(&world, 2).await;
+        assert_eq!(came(), [true]);
+        feed.deliver(&event("delete", "orders", json!({ "id": 1, "order_no": "n1", "status": 3 }))).await;
+        settled(&world, 3).await;
+        assert_eq!(came(), [true, false]);
+        feed.end().await;
+        assert_eq!(ended(&engine).await, IdleState::Idle);
+        engine.drain().await;
+    });
+}
 
 /// Changes that land while the row's job runs get one follow-up, which runs after it and brings the last of them (J2).
 fn a_change_during_the_run_gets_a_follow_up(make: Make) {
