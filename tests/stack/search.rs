@@ -3,12 +3,14 @@
 
 use crate::servers::{self, Kind, Server};
 use bytes::Bytes;
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use widerow::domain::document::{As, ColumnRef, Document, Field, Scalar};
+use widerow::domain::fault::FaultKind;
 use widerow::domain::ids::{Name, RowKey, RowVersion};
 use widerow::domain::line::{DeleteMode, LaneRules, Line, When};
 use widerow::domain::template::Template;
@@ -336,4 +338,42 @@ async fn a_killed_server_ends_as_it_should() {
         .collect();
     let wanted: BTreeMap<String, i64> = oracle.into_iter().filter_map(|(id, n)| n.map(|n| (id, n))).collect();
     assert_eq!(held, wanted);
+}
+
+/// Goal: a server that refuses what it has no room for (429) has the newest of every document in the end, and who was refused
+/// is told to come again. Method: one writing thread with a queue for one request, eight writers at once, the documents.
+#[tokio::test]
+async fn a_storm_of_refusals_loses_nothing() {
+    const WRITERS: usize = 8;
+    const DOCUMENTS: usize = 300;
+    const VERSIONS: i64 = 4;
+    let server = servers::narrow_search();
+    let settings = ElasticsearchSettings { bulk_docs: 20, bulk_in_flight: 32, ..settings(&server, "orders") };
+    let sink = opened(&settings);
+    let write = async |writer: usize| {
+        let mut refused = 0;
+        for version in 1..=VERSIONS {
+            let mut todo: Vec<usize> = (0..DOCUMENTS).collect();
+            while !todo.is_empty() {
+                let writes = todo.iter().map(|n| index(&format!("{writer}-{n}"), version, &json!({ "n": version }))).collect();
+                let outcomes = sink.write(writes).await;
+                let left = todo.iter().zip(outcomes).filter_map(|(n, outcome)| match outcome {
+                    SinkOutcome::Written => None,
+                    SinkOutcome::Retry { counts: false, fault } if fault.kind == FaultKind::Throttled => Some(*n),
+                    other => panic!("{writer}-{n} version {version}: {other:?}"),
+                });
+                todo = left.collect();
+                refused += todo.len();
+            }
+        }
+        refused
+    };
+    let refused: usize = join_all((0..WRITERS).map(write)).await.into_iter().sum();
+    assert!(refused > 0, "the server had room for everything");
+    let held = sink.list(None, 10_000).await.unwrap();
+    assert_eq!(held.len(), WRITERS * DOCUMENTS);
+    for held in held {
+        let body: Value = serde_json::from_slice(&held.document.unwrap()).unwrap();
+        assert_eq!((held.version, &body["n"]), (RowVersion(VERSIONS), &json!(VERSIONS)), "{}", held.id);
+    }
 }

@@ -141,6 +141,10 @@ pub fn hbase_region(of: &Server, session_ms: u32) -> Server {
 pub fn search() -> Server {
     Server::private(Kind::Search)
 }
+/// The same with one thread that writes, and room for one request that waits for it.
+pub fn narrow_search() -> Server {
+    Server::with(Kind::Search, vec![("WRITE_QUEUE", "1".to_owned())])
+}
 /// A MariaDB of the caller's own, with row events; user and password are `widerow`.
 pub fn mariadb() -> Server {
     Server::private(Kind::Mariadb)
