@@ -100,6 +100,7 @@ impl Site {
     /// Load, fault, load, mending, load; then everything must be right.
     pub fn suffer(&mut self, fault: &Fault) {
         self.trade(BATCH);
+        let again = self.again;
         let struck = Instant::now();
         for (part, harm) in fault.harms {
             self.strike(*part, *harm);
@@ -120,13 +121,15 @@ impl Site {
         let recovered = mended.elapsed();
         self.converge();
         let equal = mended.elapsed();
+        self.again = self.delivered_again();
         let vitals: Vec<_> = self.nodes.iter().filter(|node| node.pid() > 0).map(|node| vitals::of(node.pid())).collect();
         say(&format!(
-            "{:<22} for {:>5.1} s, recovered after {:>5.1} s, all equal after {:>5.1} s; {} MB, {} files",
+            "{:<22} for {:>5.1} s, recovered after {:>5.1} s, all equal after {:>5.1} s; {} records again; {} MB, {} files",
             fault.name,
             mended.duration_since(struck).as_secs_f64(),
             recovered.as_secs_f64(),
             equal.as_secs_f64(),
+            self.again - again,
             vitals.iter().map(|v| v.bytes >> 20).max().unwrap_or(0),
             vitals.iter().map(|v| v.files).max().unwrap_or(0),
         ));

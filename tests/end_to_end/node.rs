@@ -14,6 +14,8 @@ pub struct Node {
     configs: Vec<PathBuf>,
     variables: Vec<(String, String)>,
     process: Option<Child>,
+    /// Records that its ended lives have taken, as they said last.
+    taken_before: u64,
 }
 
 impl Node {
@@ -21,7 +23,7 @@ impl Node {
         fs::create_dir_all(&folder).unwrap();
         variables.push(("WIDEROW_DATA".into(), folder.join("data").display().to_string()));
         variables.push(("HOSTNAME".into(), name.to_owned()));
-        Self { name: name.to_owned(), folder, configs, variables, process: None }
+        Self { name: name.to_owned(), folder, configs, variables, process: None, taken_before: 0 }
     }
 
     /// Runs it; its log goes to `run.log` of its folder, after what earlier lives have said.
@@ -56,8 +58,19 @@ impl Node {
         assert!(sent.success(), "{}: no {name} could be sent", self.name);
     }
 
+    /// Records it has taken in all its lives, but for what one took after it was asked last.
+    pub fn taken(&self) -> u64 {
+        let now = self.ask("/api/v1/totals").and_then(|told| told["totals"]["records"].as_u64());
+        self.taken_before + now.unwrap_or(0)
+    }
+
     /// SIGKILL, and waits until it is gone.
     pub fn kill(&mut self) {
+        self.taken_before = self.taken();
+        self.end();
+    }
+
+    fn end(&mut self) {
         if let Some(mut process) = self.process.take() {
             let _ = process.kill();
             process.wait().unwrap();
@@ -66,6 +79,7 @@ impl Node {
 
     /// SIGTERM, and its exit code.
     pub fn stop(&mut self) -> Option<i32> {
+        self.taken_before = self.taken();
         self.signal("TERM");
         self.process.take().and_then(|mut process| process.wait().unwrap().code())
     }
@@ -96,6 +110,6 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        self.kill();
+        self.end();
     }
 }

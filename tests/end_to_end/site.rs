@@ -113,6 +113,8 @@ pub struct Site {
     pub redis: Server,
     pub search: Server,
     format: Format,
+    /// Records delivered again, as counted last.
+    pub again: i64,
     marks: u32,
     /// The version under every key of Redis, as last seen.
     versions: BTreeMap<String, String>,
@@ -163,7 +165,7 @@ impl Site {
         let trader = Trader::new(seed);
         say(&format!("servers are up after {:.0} s", began.elapsed().as_secs_f64()));
         let (marks, versions) = (0, BTreeMap::new());
-        Self { nodes, trader, capture, database, kafka, hbase, redis, search, format, marks, versions, _folder: folder }
+        Self { nodes, trader, capture, database, kafka, hbase, redis, search, format, again: 0, marks, versions, _folder: folder }
     }
 
     pub fn sql(&self, sql: &str) {
@@ -279,6 +281,12 @@ impl Site {
             }
         }
         (!text.is_empty()).then_some(text)
+    }
+
+    /// Records that were delivered more than once so far. Asked of a quiet chain.
+    pub fn delivered_again(&self) -> i64 {
+        let taken: u64 = self.nodes.iter().map(Node::taken).sum();
+        i64::try_from(taken).unwrap_or(i64::MAX) - self.log_ends().values().sum::<i64>()
     }
 
     /// Where each partition's log ends; -1 where the broker does not say.
