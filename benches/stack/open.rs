@@ -44,11 +44,16 @@ impl Site {
         Self { bed, gate, round, node, load }
     }
 
-    /// What is written is worked off; the rate of that, which is what the open loops are a share of.
-    fn maximum(&mut self, events: u64) -> f64 {
+    /// Starts the node on a first log, and says its rate on a second.
+    fn begin(&mut self, events: u64) -> f64 {
         // Half of it warms the servers up.
         self.load.pour(events / 2);
         watch::work_off(&self.bed, &mut self.node);
+        self.maximum(events)
+    }
+
+    /// What is written is worked off; the rate of that, which is what the open loops are a share of.
+    fn maximum(&mut self, events: u64) -> f64 {
         let before = self.load.events();
         let began = Instant::now();
         self.load.pour(events);
@@ -138,7 +143,7 @@ fn stretch_length() -> Duration {
 fn full_rate(site: &mut Site) -> f64 {
     let given = argument("--rate", 0);
     let events = argument("--events", 60_000) as u64;
-    let cold = site.maximum(events);
+    let cold = site.begin(events);
     site.warm(cold / 2.0, stretch_length());
     let maximum = site.maximum(events);
     let rate = if given > 0 { given as f64 } else { maximum };
@@ -171,7 +176,7 @@ pub fn hot() {
     let bed = Bed::new();
     let slow = Gate::to(&bed.search.address());
     let mut site = Site::with("hot", bed, Some(slow.address.clone()));
-    site.maximum(argument("--events", 30_000) as u64);
+    site.begin(argument("--events", 30_000) as u64);
     site.warm(rate, length);
     let usual = bulk_time(&site);
     let mut tails = Vec::new();
@@ -205,7 +210,7 @@ pub fn recover() {
     let mut report = Report::new("recover");
     let mut site = Site::new("recover");
     let rate = argument("--rate", 3_000) as f64;
-    site.maximum(30_000);
+    site.begin(30_000);
     let mut lives = Vec::new();
     for life in 1..=argument("--kills", 3) {
         let first = site.load.probes;
@@ -236,7 +241,7 @@ pub fn rebuild() {
     let mut report = Report::new("rebuild");
     let mut site = Site::new("rebuild");
     let rate = argument("--rate", 1_000) as f64;
-    site.maximum(argument("--events", 60_000) as u64);
+    site.begin(argument("--events", 60_000) as u64);
     let (began, first) = (Instant::now(), site.load.probes);
     let address = std::fs::read_to_string(site.bed.folder.path().join("rebuild/data/admin.addr")).expect("the node's address");
     let url = format!("http://{}/api/v1/lines/order_search:rebuild", address.trim().trim_start_matches("http://"));
