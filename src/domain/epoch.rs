@@ -193,6 +193,13 @@ impl TopicMemory {
         }
     }
 
+    /// Where a partition of a stopped topic stands: at what was committed. A commit that went with the topic leaves the end
+    /// that is remembered, never the beginning: its jobs are still owed to a queue that loses them (J11).
+    pub fn held(&self, partition: i32, seen: &PartSeen) -> NextOffset {
+        let end = self.parts.get(&partition).map_or(0, |p| p.high).max(1);
+        seen.committed.map_or(NextOffset(end), |committed| committed.next)
+    }
+
     /// Takes in how far the logs reach. `true`: worth keeping.
     pub fn remember(&mut self, seen: &TopicSeen) -> bool {
         let mut grew = false;

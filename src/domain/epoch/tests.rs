@@ -14,6 +14,17 @@ fn committed(next: i64, epoch: Option<u32>) -> Option<Committed> {
     Some(Committed { next: NextOffset(next), epoch })
 }
 
+/// Goal: a stopped partition never seems to have nothing behind it. Method: a table of what the group holds and the end that is
+/// remembered.
+#[test]
+fn where_a_stopped_partition_stands() {
+    for (next, high, stands) in [(Some(7), 9, 7), (Some(0), 9, 0), (None, 9, 9), (None, 0, 1)] {
+        let memory = TopicMemory::first(&seen("a", &[part(0, high)]));
+        let again = PartSeen { committed: next.and_then(|next| committed(next, None)), ..part(0, 2) };
+        assert_eq!(memory.held(0, &again), NextOffset(stands), "committed {next:?}, remembered {high}");
+    }
+}
+
 /// Goal: E3's list of what stops a topic, and what does not. Method: a table against one memory of two partitions.
 #[test]
 fn what_stops_a_topic() {

@@ -7,7 +7,7 @@ use super::lives::{Life, Lives};
 use super::member::{Ear, MEMBER_MARK, Member, others, partitions_of};
 use super::parts::{Part, Parts};
 use super::poll::{Looks, Poller, list_of};
-use crate::domain::epoch::{PartSeen, Start};
+use crate::domain::epoch::Start;
 use crate::domain::fault::{Advice, Fault, FaultKind};
 use crate::domain::ids::{Name, NextOffset, Partition};
 use crate::ports::source::{Assigned, Cut, Intake};
@@ -63,7 +63,8 @@ impl Poller {
             match life.fault(topic) {
                 Some(fault) if !halted => self.halt(topic, &fault),
                 Some(_) => {}
-                None if halted => again.extend(here(&self.parts, topic)),
+                // Created anew and raised between two looks: what this member holds of it is of the life before.
+                None if halted || is_outdated(&self.parts, topic, &life) => again.extend(here(&self.parts, topic)),
                 None => self.follow(topic, &life),
             }
         }
@@ -100,6 +101,12 @@ impl Poller {
 fn here(parts: &Parts, topic: Name) -> Vec<Partition> {
     let state = parts.lock();
     state.parts.iter().filter(|(p, part)| p.topic == topic && !part.leaving).map(|(p, _)| *p).collect()
+}
+
+/// Some partition is read under other epochs than are remembered by now (E4).
+fn is_outdated(parts: &Parts, topic: Name, life: &Life) -> bool {
+    let other = |p: &Partition, part: &Part| p.topic == topic && !part.leaving && part.epochs != life.memory.epochs(p.number);
+    parts.lock().parts.iter().any(|(p, part)| other(p, part))
 }
 
 fn halted(parts: &Parts, topic: Name) -> bool {
@@ -218,7 +225,7 @@ impl Answers {
                     }
                     None => {}
                 }
-                let start = if part.halted.is_some() { held(&seen) } else { at };
+                let start = if part.halted.is_some() { life.memory.held(partition.number, &seen) } else { at };
                 let high_watermark = Some(seen.high);
                 assigned.push(Assigned { partition: *partition, start, partitions: part.count, epochs, high_watermark });
                 state.parts.insert(*partition, part);
@@ -261,11 +268,6 @@ impl Answers {
         }
         company(&self.consumer, &self.settings, &self.name, &self.source, true).await
     }
-}
-
-/// Where a stopped partition stands: what the group has committed, as nothing is read.
-fn held(seen: &PartSeen) -> NextOffset {
-    seen.committed.map_or(NextOffset(seen.low), |committed| committed.next)
 }
 
 /// Refuses a group that somebody else is in.
