@@ -3,10 +3,13 @@
 //! A mark says: every change before these positions has had its jobs finished. It is a sample of committed positions,
 //! older than the oldest unfinished job by a minute, so that it never says too much. A queue that lives another life has
 //! lost its jobs: each partition goes back to the mark, and notes the new life once everything up to where it stood has
-//! been accepted again; until all have, no mark moves. Knows nothing of queues, ledgers or actors.
+//! been accepted again; until all have, no mark moves. A mark names its epoch (E4): in a later life of its topic the same
+//! offset is another place. Knows nothing of queues, ledgers or actors.
 
-use super::ids::{Millis, NextOffset, Partition};
+use super::epoch::Epochs;
+use super::ids::{Epoch, Millis, NextOffset, Partition};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 
 /// Committed positions at one moment.
 pub type Positions = BTreeMap<Partition, NextOffset>;
@@ -16,6 +19,54 @@ pub type Positions = BTreeMap<Partition, NextOffset>;
 pub const MARK_MARGIN_MS: i64 = 60_000;
 /// Samples kept. When there are more, every second one goes: an older sample is always safe.
 pub const SAMPLES_MAX: usize = 512;
+
+/// Stands between a mark's position and its epoch.
+const EPOCH: char = '/';
+
+/// A delivered-through mark of one partition. The default lies before everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    next: NextOffset,
+    /// Of the last record before it.
+    epoch: Epoch,
+}
+
+impl Default for Mark {
+    fn default() -> Self {
+        Self { next: NextOffset(0), epoch: Epoch(0) }
+    }
+}
+
+impl Mark {
+    pub fn at(next: NextOffset, epochs: &Epochs) -> Self {
+        Self { next, epoch: last_before(next, epochs) }
+    }
+
+    /// Where it lies in a log of these epochs. `None`: it is of an earlier life of the topic, whose records are gone.
+    pub fn within(self, epochs: &Epochs) -> Option<NextOffset> {
+        (last_before(self.next, epochs) == self.epoch).then_some(self.next)
+    }
+
+    /// As [`Self::fmt`] wrote it; `None` for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (next, epoch) = text.split_once(EPOCH).unwrap_or((text, "0"));
+        Some(Self { next: NextOffset(next.parse().ok()?), epoch: Epoch(epoch.parse().ok()?) })
+    }
+}
+
+/// `12` in the first epoch, `12/3` in another.
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.epoch {
+            Epoch(0) => write!(f, "{}", self.next.0),
+            Epoch(epoch) => write!(f, "{}{EPOCH}{epoch}", self.next.0),
+        }
+    }
+}
+
+fn last_before(next: NextOffset, epochs: &Epochs) -> Epoch {
+    epochs.at((next.0 - 1).max(0))
+}
 
 /// Samples of committed positions, oldest first, by the queue's own clock.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +93,14 @@ impl Samples {
         self.0.iter().rev().find(|(at, _)| at.0 <= before).map(|(_, positions)| positions)
     }
 
+    /// A partition begins here anew, maybe behind where it was, maybe in another life of its topic: what was sampled of it
+    /// before says nothing of that.
+    pub fn forget(&mut self, partition: Partition) {
+        for (_, positions) in &mut self.0 {
+            positions.remove(&partition);
+        }
+    }
+
     /// A life was lost: samples of it say nothing of the next.
     pub fn clear(&mut self) {
         self.0.clear();
@@ -53,6 +112,8 @@ impl Samples {
 pub struct Lives {
     current: Option<String>,
     noted: BTreeMap<Partition, String>,
+    /// Whose note is on its way, and may never arrive.
+    telling: BTreeSet<Partition>,
     /// Where each partition stood when the loss was seen.
     recovering: BTreeMap<Partition, NextOffset>,
     /// Those of them whose log no longer reaches back to their mark: the jobs of what left it are made by a sweep.
@@ -131,21 +192,26 @@ impl Lives {
             self.recovering.remove(partition);
             if self.noted.get(partition) != Some(current) {
                 self.noted.insert(*partition, current.clone());
+                self.telling.insert(*partition);
                 noting.push(*partition);
             }
         }
         noting
     }
 
-    /// It does not go back, and its note does not name the current life.
+    /// It does not go back, and no durable note of it names the current life for sure.
     pub fn is_unnoted(&self, partition: Partition) -> bool {
-        !self.recovering.contains_key(&partition) && self.noted.get(&partition) != self.current.as_ref()
+        let is_sure = self.noted.get(&partition) == self.current.as_ref() && !self.telling.contains(&partition);
+        !self.recovering.contains_key(&partition) && !is_sure
     }
 
-    /// The notes could not be kept: they are told again.
-    pub fn unnoted(&mut self, partitions: impl IntoIterator<Item = Partition>) {
+    /// What became of the notes: those that could not be kept are told again.
+    pub fn told(&mut self, partitions: impl IntoIterator<Item = Partition>, kept: bool) {
         for partition in partitions {
-            self.noted.remove(&partition);
+            self.telling.remove(&partition);
+            if !kept {
+                self.noted.remove(&partition);
+            }
         }
     }
 
@@ -187,6 +253,20 @@ mod tests {
         assert!(lives.marks_may_move());
     }
 
+    /// Goal: nobody commits on a note that may not arrive. Method: ask before it was told, on its way, lost, kept.
+    #[test]
+    fn a_note_counts_once_it_is_kept() {
+        let mut lives = Lives::default();
+        lives.heard("a", &Positions::new());
+        assert!(lives.is_unnoted(at(0)), "nothing is noted yet");
+        for (kept, is_unnoted) in [(false, true), (true, false)] {
+            assert_eq!(lives.to_note(&positions(&[(0, 0)])), [at(0)]);
+            assert!(lives.is_unnoted(at(0)), "on its way");
+            lives.told([at(0)], kept);
+            assert_eq!(lives.is_unnoted(at(0)), is_unnoted, "kept: {kept}");
+        }
+    }
+
     /// Goal: who owns a partition before its life is noted goes back. Method: a partition comes with an old note.
     #[test]
     fn a_new_owner_goes_back_too() {
@@ -221,6 +301,39 @@ mod tests {
         lives.cut(at(0));
         lives.left(at(0));
         assert_eq!(lives.owes_sweep(), None, "its next owner finds the old note, and the log cut");
+    }
+
+    /// Goal: E4, a mark counts in the life of the topic it was made in. Method: a table of marks and the epochs of a log, as
+    /// kept and as read again.
+    #[test]
+    fn a_mark_of_an_earlier_life_lies_nowhere() {
+        let (first, second) = (Epochs::default(), Epochs::whole(Epoch(1)));
+        let raised: Epochs = serde_json::from_str("[[0,0],[50,1]]").unwrap();
+        let cases = [
+            (57, &first, "57", &first, Some(57)),
+            (57, &first, "57", &second, None),
+            (57, &second, "57/1", &second, Some(57)),
+            (50, &first, "50", &raised, Some(50)),
+            (57, &first, "57", &raised, None),
+            (0, &first, "0", &second, None),
+        ];
+        for (next, made, text, now, lies) in cases {
+            let mark = Mark::at(NextOffset(next), made);
+            assert_eq!(mark.to_string(), text);
+            let read = Mark::parse(text).unwrap();
+            assert_eq!((read, read.within(now)), (mark, lies.map(NextOffset)), "{text} within {now:?}");
+        }
+        assert_eq!(Mark::default().within(&second), None, "what was never marked may have had jobs in the first life");
+        assert_eq!([Mark::parse("x"), Mark::parse("5/"), Mark::parse("")], [None; 3]);
+    }
+
+    /// Goal: a sample of a partition's earlier stay moves no mark. Method: sample two, forget one.
+    #[test]
+    fn what_begins_anew_has_no_samples() {
+        let mut samples = Samples::default();
+        samples.take(Millis(0), positions(&[(0, 57), (1, 9)]));
+        samples.forget(at(0));
+        assert_eq!(samples.mark(None, Millis(MARK_MARGIN_MS)), Some(&positions(&[(1, 9)])));
     }
 
     proptest! {

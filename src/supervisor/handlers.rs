@@ -306,7 +306,7 @@ impl Handler<PartitionsAssigned> for Supervisor {
         }
         for assigned in message.partitions {
             let partition = assigned.partition;
-            let start = self.begin_at(partition, assigned.start);
+            let start = self.begin_at(&assigned);
             self.hall.board.begin(partition, start);
             let thread = self.next_thread % self.hall.threads.count();
             self.next_thread += 1;

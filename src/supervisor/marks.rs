@@ -1,13 +1,15 @@
 //! Delivered-through marks: kept every few seconds, and gone back to when the queue has lost its content (J11).
 
 use super::Supervisor;
+use crate::domain::epoch::Epochs;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{Millis, Name, NextOffset, Partition};
-use crate::domain::mark::{Lives, Positions, Samples};
+use crate::domain::mark::{Lives, Mark, Positions, Samples};
 use crate::ports::ledger::Ledger;
 use crate::ports::queue::JobQueue;
 use crate::ports::source::Assigned;
 use actix::prelude::*;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Notes in the ledger, by partition: the life it has noted, and its mark.
@@ -19,7 +21,7 @@ const MARK: &str = "queue/mark/";
 pub(super) struct Marks {
     pub(super) lives: Lives,
     samples: Samples,
-    mark: Positions,
+    mark: BTreeMap<Partition, Mark>,
     busy: bool,
 }
 
@@ -27,7 +29,7 @@ pub(super) struct Marks {
 #[derive(Default)]
 pub struct Noted {
     lives: Vec<(Partition, String)>,
-    marks: Positions,
+    marks: BTreeMap<Partition, Mark>,
 }
 
 /// Reads what was noted.
@@ -36,7 +38,7 @@ pub(super) async fn noted(ledger: &dyn Ledger) -> Result<Noted, Fault> {
     let lives = lives.into_iter().filter_map(|(name, life)| Some((partition(name.strip_prefix(LIFE)?)?, life)));
     let marks = ledger.notes(MARK).await?;
     // A mark that cannot be read is no mark: the beginning is always safe.
-    let mark = |(name, at): (String, String)| Some((partition(name.strip_prefix(MARK)?)?, NextOffset(at.parse().ok()?)));
+    let mark = |(name, at): (String, String)| Some((partition(name.strip_prefix(MARK)?)?, Mark::parse(&at)?));
     Ok(Noted { lives: lives.collect(), marks: marks.into_iter().filter_map(mark).collect() })
 }
 
@@ -61,13 +63,26 @@ impl Supervisor {
     }
 
     /// Where a partition begins: where it committed, or at the mark when the queue has lived another life since.
-    pub(super) fn begin_at(&mut self, partition: Partition, committed: NextOffset) -> NextOffset {
+    pub(super) fn begin_at(&mut self, assigned: &Assigned) -> NextOffset {
+        let (partition, committed) = (assigned.partition, assigned.start);
+        self.marks.samples.forget(partition);
         if !self.marks.lives.assigned(partition, committed) {
             return committed;
         }
-        let mark = self.marks.mark.get(&partition).copied().unwrap_or(NextOffset(0)).min(committed);
+        let mark = self.mark_within(partition, &assigned.epochs).min(committed);
         tracing::error!(%partition, from = mark.0, to = committed.0, "queue lost its jobs, records are read again");
         mark
+    }
+
+    /// Where the mark of a partition that goes back lies. Jobs of an earlier life of the topic have no records any more: a
+    /// sweep is owed (E4), and all of this life is read again.
+    fn mark_within(&mut self, partition: Partition, epochs: &Epochs) -> NextOffset {
+        let mark = self.marks.mark.get(&partition).copied().unwrap_or_default();
+        mark.within(epochs).unwrap_or_else(|| {
+            tracing::error!(%partition, %mark, "mark is of an earlier life of the topic, every row gets a job");
+            self.marks.lives.cut(partition);
+            NextOffset(0)
+        })
     }
 
     /// A partition that left goes back over no loss; its next owner does.
@@ -94,7 +109,6 @@ impl Supervisor {
         let queue = Arc::clone(&self.stores.queue);
         let lines: Vec<Name> = self.settings.lines.iter().map(|l| l.line.name).collect();
         let asking = async move {
-            let life = queue.life().await?;
             let mut oldest: Option<Millis> = None;
             for line in lines {
                 for lane in queue.counts(line).await? {
@@ -104,6 +118,8 @@ impl Supervisor {
                     };
                 }
             }
+            // Last: a queue lost in between has nothing unfinished, and that must not be taken for the old life's.
+            let life = queue.life().await?;
             Ok::<_, Fault>((life, oldest))
         };
         ctx.spawn(asking.into_actor(self).map(|answer, act, ctx| match answer {
@@ -125,13 +141,18 @@ impl Supervisor {
         let noting = self.marks.lives.to_note(&settled);
         let mut notes: Vec<(String, Option<String>)> =
             noting.iter().map(|p| (format!("{LIFE}{p}"), Some(life.to_owned()))).collect();
-        let now = self.hall.now();
+        let (now, mut moved) = (self.hall.now(), Vec::new());
         if self.marks.lives.marks_may_move() {
             self.marks.samples.take(now, committed);
             let mark = self.marks.samples.mark(oldest, now).cloned().unwrap_or_default();
             for (partition, next) in mark {
-                if self.marks.mark.insert(partition, next) != Some(next) {
-                    notes.push((format!("{MARK}{partition}"), Some(next.0.to_string())));
+                // The mark of a partition that left is its next owner's.
+                let Some(slot) = self.partitions.get(&partition) else { continue };
+                let mark = Mark::at(next, &slot.assigned.epochs);
+                let before = self.marks.mark.insert(partition, mark);
+                if before != Some(mark) {
+                    moved.push((partition, before.unwrap_or_default()));
+                    notes.push((format!("{MARK}{partition}"), Some(mark.to_string())));
                 }
             }
         }
@@ -139,8 +160,10 @@ impl Supervisor {
         let keeping = async move { if notes.is_empty() { Ok(()) } else { ledger.set_notes(notes).await } };
         ctx.spawn(keeping.into_actor(self).map(move |noted, act, _| {
             act.marks.busy = false;
+            act.marks.lives.told(noting, noted.is_ok());
             if let Err(fault) = noted {
-                act.marks.lives.unnoted(noting);
+                // Else a partition where nothing more happens would keep its old mark for ever.
+                act.marks.mark.extend(moved);
                 tracing::warn!(%fault, "marks cannot be kept");
             }
         }));
@@ -148,11 +171,11 @@ impl Supervisor {
 
     /// The queue lost its content while this node lives: every partition reads again from the mark.
     fn go_back(&mut self, committed: &Positions) {
-        let mark = |(partition, stood): (&Partition, &NextOffset)| {
-            let mark = self.marks.mark.get(partition).copied().unwrap_or(NextOffset(0));
-            (*partition, mark.min(*stood))
-        };
-        let from: Positions = committed.iter().map(mark).collect();
+        let mut from = Positions::new();
+        for (partition, stood) in committed {
+            let Some(epochs) = self.partitions.get(partition).map(|slot| slot.assigned.epochs.clone()) else { continue };
+            from.insert(*partition, self.mark_within(*partition, &epochs).min(*stood));
+        }
         self.read_again(&from, "the queue lost its jobs");
     }
 }
