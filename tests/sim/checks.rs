@@ -1,5 +1,13 @@
-//! What must hold while a run goes on, and at its end. I2, I3 and I4 stand in `hull.rs`, I11 in `group.rs`, I10 and I12 in
-//! `run.rs`: rest means that no record, ticket or job is without its verdict.
+//! What must hold while a run goes on, and at its end. The invariants by their names, and where each is held to:
+//!
+//! - I1, I5, I7 and I9 here, once a run has come to rest; I9 also in `hull.rs`: no job is dropped where late ones may not be.
+//! - I2, I3, I4 in `hull.rs`, at every write of a row and of a document; in `sea.rs` at every purge.
+//! - I6 and J11's note of the queue's life here, at every commit.
+//! - I8 here, every few records and at rest: open records, entities. The span behind the frontier and the bytes are held to
+//!   their bounds by `tests/it/bounds.rs`, where a store stands still.
+//! - I10 in `run.rs`: rest must come, and last, once faults have stopped.
+//! - I11 in `group.rs`, at every commit.
+//! - I12 here and in `run.rs`: at rest no ticket is open, no record uncommitted, and no job waits, runs, or lies aside.
 
 use super::group::Group;
 use super::sea::Sea;
@@ -7,7 +15,7 @@ use crate::world::{Shop, open_and_span};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use widerow::domain::change;
-use widerow::domain::ids::{Name, NextOffset, Partition, RowId, RowKey};
+use widerow::domain::ids::{Epoch, Name, NextOffset, Partition, RowId, RowKey};
 use widerow::domain::record::Record;
 use widerow::messages::control::Picture;
 use widerow::ports::ledger::Ledger;
@@ -17,15 +25,23 @@ use widerow::ports::sink::Sink;
 /// Records of one commit that are looked at: the newest are the ones a fault would leave out.
 const LOOKED_AT: usize = 12;
 
+/// J11: the queue's life is noted before the first commit: a life that nobody noted could be lost without anybody's notice.
+pub async fn life_noted(group: &Group, partition: Partition, next: NextOffset) {
+    let noted = group.sea.ledger.note(&format!("queue/life/{partition}")).await;
+    if !matches!(noted, Ok(Some(_))) {
+        group.sea.wrong(format!("J11: {partition} commits {}, and no life of the queue is noted for it", next.0));
+    }
+}
+
 /// I6: what a commit passes is in the row store.
-pub async fn committed(group: &Group, partition: Partition, next: NextOffset) {
-    for record in group.below(partition, next).iter().rev().take(LOOKED_AT) {
+pub async fn committed(group: &Group, partition: Partition, next: NextOffset, epoch: Epoch) {
+    for record in group.below(partition, next, epoch).iter().rev().take(LOOKED_AT) {
         let body: Value = serde_json::from_slice(record.value.as_deref().unwrap_or_default()).unwrap_or_default();
         let (Some(table), Some(key)) = (body["table"].as_str(), body["data"]["order_no"].as_str()) else { continue };
         let child = body["data"]["id"].to_string();
         let row = RowId { kind: Name::of("order"), key: RowKey::new(key) };
         let held = group.sea.rows.read(vec![row.clone()]).await.ok().and_then(|mut rows| rows.pop().flatten());
-        let stamp = record.offset + 1;
+        let stamp = (i64::from(epoch.0) << 44) + record.offset + 1;
         let newest = held
             .iter()
             .flat_map(|row| &row.parts)
@@ -35,7 +51,8 @@ pub async fn committed(group: &Group, partition: Partition, next: NextOffset) {
             cells.max(part.tombstone.map_or(-1, |tombstone| tombstone.stamp.0))
         });
         let newest = newest.max().unwrap_or(-1);
-        if newest < stamp {
+        // A purge takes all of a row that died long ago (M5).
+        if newest < stamp && !(newest < 0 && group.sea.is_purged()) {
             group.sea.wrong(format!(
                 "I6: {partition} commits {}, and {row} lacks offset {} ({newest} < {stamp})",
                 next.0, record.offset
@@ -53,11 +70,15 @@ pub fn bounded(sea: &Sea, picture: &Picture) {
     }
 }
 
-/// I8: entities at rest fit their bound.
+/// I8, I12: entities at rest fit their bound, and no ticket is open.
 pub fn rests_bounded(sea: &Sea, picture: &Picture) {
     let (live, max) = (picture.entities.live, sea.settings.node.entities_max as u64);
     if live > max {
         sea.wrong(format!("I8: {live} entities live at rest, at most {max} may"));
+    }
+    let (open, _) = open_and_span(picture);
+    if open > 0 {
+        sea.wrong(format!("I12: {open} tickets have no verdict at rest"));
     }
 }
 

@@ -4,21 +4,26 @@
 //! commits of a reader that was replaced, as a broker does.
 
 use super::cases::How;
-use super::hull::Hull;
+use super::hull::{Hull, HullRows};
 use super::sea::{Sea, Seen};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
-use widerow::domain::epoch::Epochs;
+use widerow::domain::epoch::{Break, Committed, Epochs, PartSeen, TopicMemory, TopicSeen};
 use widerow::domain::fault::{Fault, FaultKind};
-use widerow::domain::ids::{Generation, NextOffset, Partition};
+use widerow::domain::ids::{Epoch, Generation, Name, NextOffset, Partition};
 use widerow::domain::record::Record;
 use widerow::ports::Answer;
+use widerow::ports::rows::RowStore;
 use widerow::ports::source::{Assigned, Cut, Delivery, Intake, Source, SourceControl};
 
 /// How long a member that is asked to give partitions up may take before they are taken from it.
 const REVOKE_PATIENCE: Duration = Duration::from_secs(8);
+
+/// Between two tries to learn what is remembered of a topic.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Orders a member may have waiting; a run gives far fewer.
 const ORDERS_MAX: usize = 10_000;
@@ -29,6 +34,8 @@ pub enum Order {
     Revoke(Vec<Partition>, oneshot::Sender<()>),
     /// Its session was lost: others read these already.
     Lost(Vec<Partition>),
+    /// The topic is worth a look (E3).
+    Look(Name),
 }
 
 /// One partition of the log and of the group.
@@ -36,6 +43,10 @@ pub enum Order {
 struct Place {
     records: Vec<Record>,
     committed: i64,
+    /// The epoch written beside the commit.
+    committed_in: u32,
+    /// So often the topic was created anew; each time somebody raises its epoch by one.
+    life: u32,
     /// Where the log begins: what lies below is gone.
     begin: i64,
     /// The present reader and the number of its assignment.
@@ -51,10 +62,31 @@ pub struct Group {
     grown: Notify,
     /// One deal at a time.
     dealing: tokio::sync::Mutex<()>,
+    /// Topics may be created anew: their lives are remembered.
+    pub keeps_lives: bool,
+    stays: AtomicU64,
+}
+
+/// As the source of the real log names it.
+fn memory_key(topic: Name) -> String {
+    format!("epoch/{topic}")
+}
+
+impl Place {
+    fn is_through(&self) -> bool {
+        let end = self.records.len() as i64;
+        end == 0 || (self.committed == end && self.committed_in == self.life)
+    }
+
+    fn seen(&self) -> PartSeen {
+        let committed = Committed { next: NextOffset(self.committed), epoch: Some(self.committed_in) };
+        let committed = Some(committed).filter(|_| self.committed > 0);
+        PartSeen { low: self.begin, high: self.records.len() as i64, committed }
+    }
 }
 
 impl Group {
-    pub fn new(sea: Arc<Sea>, partitions: impl IntoIterator<Item = Partition>) -> Arc<Self> {
+    pub fn new(sea: Arc<Sea>, partitions: impl IntoIterator<Item = Partition>, keeps_lives: bool) -> Arc<Self> {
         let places = partitions.into_iter().map(|p| (p, Place::default())).collect();
         Arc::new(Self {
             sea,
@@ -62,6 +94,8 @@ impl Group {
             members: Mutex::default(),
             grown: Notify::new(),
             dealing: tokio::sync::Mutex::default(),
+            keeps_lives,
+            stays: AtomicU64::new(1),
         })
     }
 
@@ -76,7 +110,7 @@ impl Group {
     pub fn cut(&self) {
         for (partition, place) in &mut *self.places.lock().unwrap() {
             let begin = place.committed - self.sea.below(4) as i64;
-            if begin > place.begin {
+            if begin > place.begin && place.committed_in == place.life {
                 place.begin = begin;
                 self.sea.saw(Seen::LogCut);
                 self.sea.tell(format_args!("{partition} begins at {begin} from now on"));
@@ -86,7 +120,55 @@ impl Group {
 
     /// Everything is committed to its end.
     pub fn is_through(&self) -> bool {
-        self.places.lock().unwrap().values().all(|place| place.committed == place.records.len() as i64)
+        self.places.lock().unwrap().values().all(Place::is_through)
+    }
+
+    /// Everything of one topic is.
+    pub fn is_topic_through(&self, topic: Name) -> bool {
+        self.places.lock().unwrap().iter().filter(|(p, _)| p.topic == topic).all(|(_, place)| place.is_through())
+    }
+
+    /// E3: the topic is deleted and created again. What the group has committed of the old one may stay.
+    pub fn remake(&self, topic: Name) {
+        let stays = self.sea.below(2) == 0;
+        self.sea.saw(Seen::TopicRecreated);
+        self.sea.tell(format_args!("{topic} is created anew, the group's positions {}", if stays { "stay" } else { "go" }));
+        for place in self.places.lock().unwrap().iter_mut().filter(|(p, _)| p.topic == topic).map(|(_, place)| place) {
+            let committed = if stays { place.committed } else { 0 };
+            let (life, owner, assignments) = (place.life + 1, place.owner, place.assignments);
+            *place = Place { committed, committed_in: place.committed_in, life, owner, assignments, ..Place::default() };
+        }
+        self.have_looked_at(topic);
+    }
+
+    /// E4: a person raises the topic's epoch.
+    pub async fn bump(&self, topic: Name) {
+        let held = self.sea.rows.meta(&memory_key(topic)).await.ok().flatten();
+        let memory: TopicMemory = serde_json::from_str(held.as_deref().unwrap_or_default()).unwrap();
+        let bump = memory.bump(&self.seen(topic));
+        let text = serde_json::to_string(&bump.memory).unwrap();
+        let set = self.sea.rows.set_meta(&memory_key(topic), held.as_deref(), &text).await;
+        assert_eq!(set, Ok(true), "nobody else writes at this moment");
+        self.sea.raised(topic, bump.memory.epoch);
+        self.have_looked_at(topic);
+    }
+
+    fn have_looked_at(&self, topic: Name) {
+        for member in self.members.lock().unwrap().values() {
+            let _ = member.try_send(Order::Look(topic));
+        }
+    }
+
+    /// The topic as a broker shows it.
+    fn seen(&self, topic: Name) -> TopicSeen {
+        let places = self.places.lock().unwrap();
+        let of_it = || places.iter().filter(|(p, _)| p.topic == topic);
+        let life = of_it().next().map_or(0, |(_, place)| place.life);
+        TopicSeen {
+            id: Some(format!("{topic}-{life}")),
+            partitions: of_it().map(|(p, _)| p.number as u32 + 1).max().unwrap_or(0),
+            parts: of_it().map(|(p, place)| (p.number, place.seen())).collect(),
+        }
     }
 
     pub fn positions(&self) -> String {
@@ -97,10 +179,13 @@ impl Group {
         places.iter().map(shown).collect::<Vec<_>>().join("\n")
     }
 
-    /// Records below a commit that was just made, newest first.
-    pub fn below(&self, partition: Partition, next: NextOffset) -> Vec<Record> {
+    /// Records below a commit that was just made.
+    pub fn below(&self, partition: Partition, next: NextOffset, epoch: Epoch) -> Vec<Record> {
         let places = self.places.lock().unwrap();
-        places.get(&partition).map_or(Vec::new(), |place| place.records[..(next.0 as usize).min(place.records.len())].to_vec())
+        places
+            .get(&partition)
+            .filter(|place| place.life == epoch.0)
+            .map_or(Vec::new(), |place| place.records[..(next.0 as usize).min(place.records.len())].to_vec())
     }
 
     fn join(self: &Arc<Self>, node: usize) -> mpsc::Receiver<Order> {
@@ -194,20 +279,27 @@ impl Group {
         }
     }
 
-    fn commit(&self, node: usize, assignment: u64, partition: Partition, next: NextOffset) -> Result<(), Fault> {
+    fn is_owner(&self, partition: Partition, owner: (usize, u64)) -> bool {
+        self.places.lock().unwrap()[&partition].owner == Some(owner)
+    }
+
+    /// `asked`: the assignment whose word it is, and the epoch beside it. Whether it was the partition's first.
+    fn commit(&self, node: usize, asked: (u64, Epoch), partition: Partition, next: NextOffset) -> Result<bool, Fault> {
+        let (assignment, epoch) = asked;
         let mut places = self.places.lock().unwrap();
-        let Some(place) = places.get_mut(&partition) else { return Ok(()) };
+        let Some(place) = places.get_mut(&partition) else { return Ok(false) };
         if place.owner != Some((node, assignment)) {
             self.sea.saw(Seen::CommitFenced);
             return Err(Fault::new(FaultKind::Rejected, "group", "this member was replaced"));
         }
-        if next.0 > place.records.len() as i64 {
+        if next.0 > place.records.len() as i64 && epoch.0 == place.life {
             self.sea.wrong(format!("I6: {partition} commits {} of {}", next.0, place.records.len()));
         }
         // Going back is what a lost queue asks for (J11); the broker allows it.
-        place.committed = next.0;
+        let first = place.committed == 0;
+        (place.committed, place.committed_in) = (next.0, epoch.0);
         self.sea.tell(format_args!("n{node} commits {partition} {}", next.0));
-        Ok(())
+        Ok(first)
     }
 }
 
@@ -215,6 +307,13 @@ impl Group {
 #[derive(Default)]
 struct Reading {
     assignment: u64,
+    /// No other reading has this number.
+    stay: u64,
+    /// The life of the topic that is read; a fetch names the topic's id.
+    life: u32,
+    epochs: Epochs,
+    /// E3: the topic is not the one that is remembered.
+    halted: bool,
     position: i64,
     reading: Generation,
     paused: bool,
@@ -284,7 +383,74 @@ impl Member {
                     self.intake.revoked(partitions.clone()).await;
                     self.let_go(&partitions);
                 }
+                Order::Look(topic) => self.look(topic).await,
             }
+        }
+    }
+
+    /// E3: stops a topic that is no longer the one remembered; one whose epoch was raised comes anew.
+    async fn look(self: &Arc<Self>, topic: Name) {
+        let here: Vec<_> = {
+            let readings = self.readings.lock().unwrap();
+            let living = readings.iter().filter(|(p, r)| p.topic == topic && !r.gone);
+            living.map(|(p, r)| (*p, r.assignment, r.halted)).collect()
+        };
+        if here.is_empty() {
+            return;
+        }
+        let (memory, breaks, _) = self.learn(topic).await;
+        let is_broken = !breaks.is_empty();
+        let was_halted = here.iter().any(|(.., halted)| *halted);
+        // Created anew and raised between two looks.
+        let is_outdated = {
+            let readings = self.readings.lock().unwrap();
+            here.iter().any(|(p, ..)| readings.get(p).is_some_and(|r| r.epochs != memory.epochs(p.number)))
+        };
+        if is_broken && !was_halted {
+            for (partition, ..) in here {
+                if let Some(reading) = self.readings.lock().unwrap().get_mut(&partition) {
+                    reading.halted = true;
+                }
+                self.stop(partition);
+            }
+        } else if !is_broken && (was_halted || is_outdated) {
+            let partitions: Vec<_> = here.iter().map(|(p, ..)| *p).collect();
+            self.intake.revoked(partitions.clone()).await;
+            self.hull.alive().await;
+            self.forget(&partitions);
+            self.let_go(&partitions);
+            for (partition, assignment, _) in here {
+                self.begin(partition, assignment).await;
+            }
+        }
+    }
+
+    fn stop(&self, partition: Partition) {
+        let sea = &self.group.sea;
+        sea.saw(Seen::TopicHalted);
+        sea.tell(format_args!("n{} stops {partition}", self.hull.node));
+        let fault = Fault::new(FaultKind::Incompatible, "topic", "scripted: it was created again");
+        self.intake.failed(Some(partition), fault);
+    }
+
+    /// What is remembered of a topic, held against what is seen of it.
+    async fn learn(&self, topic: Name) -> (TopicMemory, Vec<Break>, TopicSeen) {
+        let (rows, key) = (HullRows(Arc::clone(&self.hull)), memory_key(topic));
+        loop {
+            let seen = self.group.seen(topic);
+            if let Ok(held) = rows.meta(&key).await {
+                let known: Option<TopicMemory> = held.as_deref().map(|text| serde_json::from_str(text).unwrap());
+                let mut memory = known.clone().unwrap_or_else(|| TopicMemory::first(&seen));
+                let breaks = memory.judge(&seen);
+                let news = known.is_none() || (breaks.is_empty() && memory.remember(&seen));
+                let text = serde_json::to_string(&memory).unwrap();
+                // What was seen before a topic was made anew is not worth keeping.
+                let current = self.group.seen(topic).id == seen.id;
+                if current && (!news || rows.set_meta(&key, held.as_deref(), &text).await == Ok(true)) {
+                    return (memory, breaks, seen);
+                }
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
         }
     }
 
@@ -308,29 +474,47 @@ impl Member {
     }
 
     async fn begin(self: &Arc<Self>, partition: Partition, assignment: u64) {
-        let start = {
-            let places = self.group.places.lock().unwrap();
-            let place = &places[&partition];
-            if place.owner != Some((self.hull.node, assignment)) {
+        if !self.group.is_owner(partition, (self.hull.node, assignment)) {
+            return;
+        }
+        let (mut start, mut epochs, mut halted) = (None, Epochs::default(), false);
+        if self.group.keeps_lives {
+            let (memory, breaks, seen) = self.learn(partition.topic).await;
+            if !self.group.is_owner(partition, (self.hull.node, assignment)) {
                 return;
             }
-            place.committed.max(place.begin)
+            let seen = seen.parts[&partition.number];
+            epochs = memory.epochs(partition.number);
+            halted = !breaks.is_empty();
+            let number = partition.number;
+            start = Some(if halted { memory.held(number, &seen) } else { memory.start(number, &seen).at });
+        }
+        let (start, life) = {
+            let places = self.group.places.lock().unwrap();
+            let place = &places[&partition];
+            (start.map_or(place.committed.max(place.begin), |start| start.0), place.life)
         };
         let partitions = self.group.places.lock().unwrap().keys().filter(|p| p.topic == partition.topic).count() as u32;
-        let reading = Reading { assignment, position: start, ..Reading::default() };
+        let stay = self.group.stays.fetch_add(1, Ordering::Relaxed);
+        // One that knows an earlier life's epoch reads nothing of this one.
+        let life = if epochs.at(start) == Epoch(life) || !self.group.keeps_lives { life } else { u32::MAX };
+        let reading = Reading { assignment, stay, life, epochs: epochs.clone(), halted, position: start, ..Reading::default() };
         self.readings.lock().unwrap().insert(partition, reading);
-        let epochs = Epochs::default();
+        self.group.sea.tell(format_args!("n{} begins {partition} at {start} in life {life}", self.hull.node));
         let assigned = Assigned { partition, start: NextOffset(start), partitions, epochs, high_watermark: None };
         self.intake.assigned("shop", vec![assigned]).await;
-        actix_rt::spawn(Arc::clone(self).read(partition, assignment));
+        if halted {
+            self.stop(partition);
+        }
+        actix_rt::spawn(Arc::clone(self).read(partition, stay));
     }
 
     /// A reading that was to go on before the log begins goes on where it begins.
-    fn cut(&self, partition: Partition, assignment: u64) -> Option<(Generation, Cut)> {
+    fn cut(&self, partition: Partition, stay: u64) -> Option<(Generation, Cut)> {
         let mut readings = self.readings.lock().unwrap();
-        let reading = readings.get_mut(&partition).filter(|r| r.assignment == assignment && !r.gone)?;
-        let begin = self.group.places.lock().unwrap()[&partition].begin;
-        if reading.position >= begin {
+        let reading = readings.get_mut(&partition).filter(|r| r.stay == stay && !r.gone && !r.halted)?;
+        let Place { begin, life, .. } = self.group.places.lock().unwrap()[&partition];
+        if reading.position >= begin || reading.life != life {
             return None;
         }
         let cut = Cut { from: NextOffset(reading.position), to: NextOffset(begin) };
@@ -339,7 +523,7 @@ impl Member {
     }
 
     /// Reads one assignment of a partition to its end.
-    async fn read(self: Arc<Self>, partition: Partition, assignment: u64) {
+    async fn read(self: Arc<Self>, partition: Partition, stay: u64) {
         let sea = &self.group.sea;
         loop {
             self.hull.alive().await;
@@ -347,17 +531,17 @@ impl Member {
             let mut woken = std::pin::pin!(self.woken.notified());
             grown.as_mut().enable();
             woken.as_mut().enable();
-            if let Some((reading, cut)) = self.cut(partition, assignment) {
+            if let Some((reading, cut)) = self.cut(partition, stay) {
                 sea.saw(Seen::CutBelowReader);
                 self.intake.cut(partition, reading, cut);
             }
             let next = {
                 let mut readings = self.readings.lock().unwrap();
-                let Some(reading) = readings.get_mut(&partition).filter(|r| r.assignment == assignment && !r.gone) else {
+                let Some(reading) = readings.get_mut(&partition).filter(|r| r.stay == stay && !r.gone) else {
                     return;
                 };
                 let places = self.group.places.lock().unwrap();
-                let Place { records, begin, .. } = &places[&partition];
+                let Place { records, begin, life, .. } = &places[&partition];
                 if !sea.is_calm() && reading.position > 0 && sea.chance(20) {
                     reading.position -= 1 + sea.below(reading.position.min(4) as u64) as i64;
                     reading.position = reading.position.max(*begin);
@@ -365,7 +549,8 @@ impl Member {
                 }
                 let from = reading.position as usize;
                 let count = (1 + sea.below(6) as usize).min(records.len().saturating_sub(from));
-                (count > 0 && !reading.paused).then(|| {
+                let readable = !reading.paused && !reading.halted && reading.life == *life;
+                (count > 0 && readable).then(|| {
                     reading.position += count as i64;
                     (records[from..from + count].to_vec(), reading.reading, records.len() as i64)
                 })
@@ -387,13 +572,28 @@ impl Member {
     }
 }
 
+impl Control {
+    /// J11: the moment between a partition's first commit and the next look at the queue.
+    async fn lose_all_at(&self, first: bool) {
+        let sea = &self.group.sea;
+        if first && !sea.is_calm() && sea.lost_at_first_commit.swap(false, Ordering::Relaxed) {
+            sea.saw(Seen::LostAtFirstCommit);
+            sea.lose_queue().await;
+            self.hull.crash("with the queue");
+        }
+    }
+}
+
 impl SourceControl for Control {
     fn commit(&self, positions: Vec<(Partition, NextOffset)>) -> Answer<'_, Result<(), Fault>> {
         Box::pin(async move {
             // Whose word it is, is settled when it is given, however long it travels.
-            let asked = |p: &Partition| self.readings.lock().unwrap().get(p).map_or((0, false), |r| (r.assignment, r.let_go));
-            let positions: Vec<_> = positions.into_iter().map(|(p, next)| (p, next, asked(&p))).collect();
-            for (partition, next, _) in positions.iter().filter(|(.., (_, let_go))| *let_go) {
+            let asked = |p: &Partition, next: NextOffset| {
+                let readings = self.readings.lock().unwrap();
+                readings.get(p).map_or((0, Epoch(0), false), |r| (r.assignment, r.epochs.at(next.0), r.let_go))
+            };
+            let positions: Vec<_> = positions.into_iter().map(|(p, next)| (p, next, asked(&p, next))).collect();
+            for (partition, next, _) in positions.iter().filter(|(.., (.., let_go))| *let_go) {
                 let (node, next) = (self.hull.node, next.0);
                 self.group.sea.wrong(format!("I11: n{node} commits {partition} {next} after it has let go of it"));
             }
@@ -401,12 +601,14 @@ impl SourceControl for Control {
             self.hull.step("commit");
             self.hull.alive().await;
             let mut refused = Ok(());
-            for (partition, next, (assignment, _)) in positions {
-                let kept = self.group.commit(self.hull.node, assignment, partition, next);
-                if kept.is_ok() {
-                    super::checks::committed(&self.group, partition, next).await;
+            for (partition, next, (assignment, epoch, _)) in positions {
+                let kept = self.group.commit(self.hull.node, (assignment, epoch), partition, next);
+                if let Ok(first) = kept {
+                    super::checks::life_noted(&self.group, partition, next).await;
+                    super::checks::committed(&self.group, partition, next, epoch).await;
+                    self.lose_all_at(first).await;
                 }
-                refused = refused.and(kept);
+                refused = refused.and(kept.map(drop));
             }
             self.hull.step("commit");
             self.hull.alive().await;
@@ -414,7 +616,7 @@ impl SourceControl for Control {
         })
     }
     fn rewind(&self, partition: Partition, to: NextOffset) -> Generation {
-        self.group.sea.saw(Seen::Rewound);
+        self.group.sea.went_back();
         if self.group.sea.is_mark(partition, to) {
             self.group.sea.saw(Seen::BackToAMark);
         }

@@ -296,6 +296,11 @@ impl JobQueue for HullQueue {
     fn take(&self, line: Name, max: usize) -> Answer<'_, Result<Batch, Fault>> {
         Box::pin(async move {
             let taken = self.0.call("take", || self.0.sea.queue.take(line, max)).await?;
+            if taken.dropped > 0 {
+                self.0.sea.wrong(format!("I9: {} jobs are dropped where late ones run or are parked", taken.dropped));
+            }
+            (0..taken.parked).for_each(|_| self.0.sea.saw(Seen::Parked));
+            taken.jobs.iter().filter(|job| job.load.run_late).for_each(|_| self.0.sea.saw(Seen::Unparked));
             taken.jobs.iter().for_each(|job| self.0.sea.started(job.key.row.as_str()));
             Ok(taken)
         })
@@ -316,7 +321,19 @@ impl JobQueue for HullQueue {
         Box::pin(async move { self.0.call("tend", || self.0.sea.queue.tend()).await })
     }
     fn counts(&self, line: Name) -> Answer<'_, Result<Vec<LaneCount>, Fault>> {
-        Box::pin(async move { self.0.call("counts", || self.0.sea.queue.counts(line)).await })
+        Box::pin(async move {
+            let sea = &self.0.sea;
+            let counts = async || {
+                // The counts that follow are those of a queue that has lost everything.
+                if sea.lost_amid_count.load(Ordering::Relaxed) && sea.below(2) == 0 {
+                    sea.lost_amid_count.store(false, Ordering::Relaxed);
+                    sea.saw(Seen::LostAmidCount);
+                    sea.lose_queue().await;
+                }
+                sea.queue.counts(line).await
+            };
+            self.0.call("counts", counts).await
+        })
     }
     fn list(&self, which: Which, max: usize) -> Answer<'_, Result<Vec<Listed>, Fault>> {
         Box::pin(async move { self.0.call("list", || self.0.sea.queue.list(which, max)).await })

@@ -4,7 +4,7 @@ use super::cases::{self, How};
 use super::checks;
 use super::group::{Group, SimSource};
 use super::hull::{Hull, HullLedger, HullQueue, HullRows, HullSink};
-use super::sea::{Rates, Script, Sea, Seen, begin_time, clock, jump};
+use super::sea::{PURGE_HORIZON_MS, Rates, Script, Sea, Seen, begin_time, clock, jump};
 use crate::world::{Dice, SHOP, Shop, load};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,8 +15,9 @@ use tokio::sync::mpsc;
 use widerow::domain::ids::{Name, Partition, RecordOffset};
 use widerow::domain::record::Record;
 use widerow::ports::Doors;
-use widerow::ports::queue::JobQueue;
+use widerow::ports::queue::{JobQueue, Which};
 use widerow::ports::sink::Sink;
+use widerow::settings::OnLate;
 use widerow::supervisor::{Engine, Parts, SourcePart, Threads};
 
 /// Silence after which the group gives a member's partitions away.
@@ -25,6 +26,18 @@ const SESSION: Duration = Duration::from_secs(6);
 const REST_PATIENCE: Duration = Duration::from_secs(2 * 3_600);
 /// At rest for so long means at rest: a lost queue is noticed within seconds, and a call may stall for twenty.
 const REST: Duration = Duration::from_secs(60);
+
+/// Longer than jobs must wait until marks would pass them.
+const SINK_AWAY_LONG: Duration = Duration::from_secs(600);
+/// Times as slow as usual.
+const SLOW: u64 = 25;
+/// Jobs older than this are late, where that is played (J8).
+const LATE: Duration = Duration::from_secs(30);
+/// What is waited for amid a run comes within this, though faults go on.
+const AMID_PATIENCE: Duration = Duration::from_secs(1_800);
+/// Nodes that die every few seconds move no mark.
+const MARK_PATIENCE: Duration = Duration::from_secs(300);
+const AMID_LOOK: Duration = Duration::from_millis(250);
 
 /// Jobs of a short lane.
 const PENDING_FEW: usize = 2;
@@ -78,6 +91,25 @@ struct Extras {
     crowded: bool,
     /// Times as slow: marks move only behind samples a minute old (J11).
     slow: u64,
+    /// J11: the sink goes away amid the run and the queue is lost while jobs have waited for it longer than a mark's margin.
+    ordeal: Option<Ordeal>,
+    /// J11: the queue and the node are lost as a partition is committed for the first time.
+    lost_at_first_commit: bool,
+    /// Late jobs are parked (J8).
+    parks: bool,
+    /// So often somebody purges amid the run; and once at the end, if at all (M5).
+    purges: u64,
+    /// A topic is created anew amid the run (E3).
+    remade: bool,
+}
+
+/// How the queue is lost while old jobs wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ordeal {
+    /// At any time.
+    Whenever,
+    /// After a node has begun to count its jobs.
+    AmidCount,
 }
 
 impl Extras {
@@ -94,8 +126,29 @@ impl Extras {
             bad: one_of(&[0, 0, 60]),
             counter: one_of(&[0, 0, 1]) == 1,
             crowded: one_of(&[0, 0, 1]) == 1,
-            slow: one_of(&[0, 0, 25]),
+            slow: one_of(&[0, 0, SLOW]),
+            ordeal: [None, Some(Ordeal::Whenever), Some(Ordeal::AmidCount)][one_of(&[0, 0, 0, 0, 0, 1, 2]) as usize],
+            lost_at_first_commit: one_of(&[0, 0, 0, 1]) == 1,
+            parks: one_of(&[0, 0, 1]) == 1,
+            purges: one_of(&[0, 0, 0, 2]),
+            remade: one_of(&[0, 0, 0, 1]) == 1,
         }
+        .suited()
+    }
+
+    /// What goes together.
+    fn suited(mut self) -> Self {
+        if self.row_losses.is_some() {
+            // A row store that goes back brings back what was purged, and with it versions.
+            self.purges = 0;
+        }
+        if self.ordeal.is_some() || self.purges > 0 {
+            self.slow = SLOW;
+        }
+        if self.ordeal.is_some() {
+            self.sink_away = None;
+        }
+        self
     }
 
     /// Calls in a thousand that fail for ever.
@@ -141,7 +194,7 @@ impl Plan {
             How::SlowSink => self.nodes = self.nodes.min(2),
             How::QueueLostTwice => self.queue_losses = 0,
             How::Halves => self.nodes = 2,
-            How::SinkAway => self.extras.sink_away = None,
+            How::SinkAway => (self.extras.sink_away, self.extras.ordeal) = (None, None),
         }
         self
     }
@@ -256,7 +309,7 @@ impl Harness {
             2 | 3 => self.group.deal_after(Duration::ZERO, Vec::new()),
             4 if *queue_losses > 0 => {
                 *queue_losses -= 1;
-                self.sea.lose_queue();
+                self.sea.lose_queue().await;
             }
             5 => {
                 self.sea.saw(Seen::ClockJumped);
@@ -292,10 +345,74 @@ impl Harness {
                 extras.log_cuts -= 1;
                 self.group.cut();
                 if self.sea.below(3) > 0 {
-                    self.sea.lose_queue();
+                    self.sea.lose_queue().await;
                 }
             }
+            11 if extras.purges > 0 => {
+                extras.purges -= 1;
+                self.sea.purge().await;
+            }
+            11 if extras.parks => {
+                // Nobody minds what is not there.
+                let _ = self.sea.queue.release(Which::default()).await;
+            }
             _ => {}
+        }
+    }
+
+    /// Waits, while nodes come and go, for what must come though faults go on.
+    async fn until(&mut self, deaths: &mut mpsc::Receiver<usize>, patience: Duration, is_so: impl Fn() -> bool) -> bool {
+        let begun = tokio::time::Instant::now();
+        while !is_so() && begun.elapsed() < patience {
+            self.keep_alive(deaths);
+            tokio::time::sleep(AMID_LOOK).await;
+        }
+        is_so()
+    }
+
+    fn keep_alive(&mut self, deaths: &mut mpsc::Receiver<usize>) {
+        while let Ok(node) = deaths.try_recv() {
+            self.bury(node);
+        }
+        if self.nodes.is_empty() {
+            self.start();
+        }
+    }
+
+    /// E3, E4: a topic whose records are all taken is created anew; some time later somebody raises its epoch, and the queue
+    /// may be lost before marks of the new life are kept.
+    async fn remake(&mut self, deaths: &mut mpsc::Receiver<usize>, topic: Name) {
+        let group = Arc::clone(&self.group);
+        if !self.until(deaths, AMID_PATIENCE, || group.is_topic_through(topic)).await {
+            self.sea.wrong(format!("I10: {topic} is not taken to its end.\n{}", group.positions()));
+        }
+        group.remake(topic);
+        let sea = Arc::clone(&self.sea);
+        actix_rt::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(sea.below(15_000))).await;
+            group.bump(topic).await;
+            if sea.below(3) > 0 {
+                tokio::time::sleep(Duration::from_millis(sea.below(20_000))).await;
+                sea.lose_queue().await;
+            }
+        });
+    }
+
+    /// J11: jobs wait for the sink longer than a mark's margin, then the queue goes.
+    async fn ordeal(&mut self, deaths: &mut mpsc::Receiver<usize>, ordeal: Ordeal) {
+        let ends = tokio::time::Instant::now() + Duration::from_millis(65_000 + self.sea.below(90_000));
+        while tokio::time::Instant::now() < ends {
+            self.keep_alive(deaths);
+            tokio::time::sleep(AMID_LOOK).await;
+        }
+        match ordeal {
+            Ordeal::Whenever => self.sea.lose_queue().await,
+            Ordeal::AmidCount => {
+                self.sea.lost_amid_count.store(true, Ordering::Relaxed);
+                let sea = Arc::clone(&self.sea);
+                let counted = self.until(deaths, AMID_PATIENCE, || !sea.lost_amid_count.load(Ordering::Relaxed)).await;
+                assert!(counted, "some node counts its jobs every few seconds");
+            }
         }
     }
 
@@ -356,10 +473,13 @@ fn traded(plan: &Plan, dice: &mut Dice, kind: Kind) -> Shop {
         Kind::Case(case) => &cases::CASES[case],
         Kind::Kill(_) => &cases::KILLED,
         Kind::Whole | Kind::Plain => {
-            for _ in 0..plan.events {
+            for n in 0..plan.events {
                 shop.trade(dice, plan.orders);
                 if plan.extras.bad > 0 && dice.below(1000) < plan.extras.bad {
                     shop.spoil(["orders", "order_item"][dice.below(2) as usize], dice.below(plan.orders) as i64);
+                }
+                if plan.extras.remade && n == plan.events / 2 {
+                    shop.remake(["orders", "order_item"][(plan.events + plan.orders) as usize % 2]);
                 }
             }
             return shop;
@@ -380,13 +500,18 @@ async fn simulate(plan: Plan, mut dice: Dice, kind: Kind) -> Outcome {
     settings.sources[0].in_flight = plan.in_flight;
     settings.node.entities_max = 1 + dice.below(6) as usize;
     settings.lines[0].line.skip_equal = plan.skip_equal;
+    if plan.extras.parks {
+        settings.queue.on_late = OnLate::Park;
+        settings.queue.expire_after = LATE;
+    }
     if plan.extras.crowded {
         settings.queue.max_pending = PENDING_FEW;
     }
     let script = Script { how: how(kind), kill_at: if let Kind::Kill(step) = kind { Some(step) } else { None } };
     let sea = Sea::new(settings, plan.rates.clone(), dice, plan.extras.row_losses.is_some(), script);
     let records: Vec<Record> = shop.lines.iter().map(|line| record(line)).collect();
-    let group = Group::new(Arc::clone(&sea), records.iter().map(|r| r.partition).collect::<BTreeSet<_>>());
+    let group =
+        Group::new(Arc::clone(&sea), records.iter().map(|r| r.partition).collect::<BTreeSet<_>>(), !shop.remade.is_empty());
     let (died, mut deaths) = mpsc::channel(1_000);
     let mut harness = Harness {
         sea: Arc::clone(&sea),
@@ -403,13 +528,26 @@ async fn simulate(plan: Plan, mut dice: Dice, kind: Kind) -> Outcome {
         sea.saw(Seen::CounterVersions);
     }
     let (mut queue_losses, mut extras) = (plan.queue_losses, plan.extras);
+    let purged_at_the_end = extras.purges > 0;
     if sea.how == How::SinkAway {
         sea.close_sink(Duration::from_secs(3_600));
     }
+    sea.lost_at_first_commit.store(extras.lost_at_first_commit, Ordering::Relaxed);
     let (half, slow) = (records.len() / 2, extras.slow.max(1));
     for (at, record) in records.iter().enumerate() {
         if sea.how == How::QueueLostTwice && at == half {
             lose_queue_twice(&sea).await;
+        }
+        if extras.ordeal.is_some() && at == half {
+            // Marks that have moved are what a loss goes back to.
+            if harness.until(&mut deaths, MARK_PATIENCE, || sea.has_marks()).await {
+                sea.close_sink(SINK_AWAY_LONG);
+            } else {
+                extras.ordeal = None;
+            }
+        }
+        for (_, table) in shop.remade.iter().filter(|(before, _)| *before == at) {
+            harness.remake(&mut deaths, Name::of(&format!("shop.trade.{table}"))).await;
         }
         group.append(record.clone());
         if at % LOOK_EVERY == 0 {
@@ -433,8 +571,18 @@ async fn simulate(plan: Plan, mut dice: Dice, kind: Kind) -> Outcome {
             harness.mischief(&mut queue_losses, &mut extras).await;
         }
     }
+    if let Some(ordeal) = extras.ordeal {
+        harness.ordeal(&mut deaths, ordeal).await;
+    }
     harness.calm(extras.left_frozen);
-    let rested = rest(&mut harness, &mut deaths).await;
+    let mut rested = rest(&mut harness, &mut deaths).await;
+    if rested && purged_at_the_end {
+        checks::at_the_end(&sea, &shop, &records).await;
+        tokio::time::sleep(Duration::from_millis(PURGE_HORIZON_MS as u64)).await;
+        sea.purge().await;
+        sea.lose_queue().await;
+        rested = rest(&mut harness, &mut deaths).await;
+    }
     for node in harness.nodes.values().filter(|_| rested) {
         if let Ok(picture) = node.engine.look().await {
             checks::rests_bounded(&sea, &picture);
@@ -456,7 +604,7 @@ async fn simulate(plan: Plan, mut dice: Dice, kind: Kind) -> Outcome {
 async fn lose_queue_twice(sea: &Sea) {
     let rewound = || sea.counts().get(&Seen::Rewound).copied().unwrap_or(0);
     let before = rewound();
-    sea.lose_queue();
+    sea.lose_queue().await;
     for _ in 0..LOSS_HEARD_LOOKS {
         tokio::time::sleep(LOSS_HEARD).await;
         if rewound() > before {
@@ -464,7 +612,7 @@ async fn lose_queue_twice(sea: &Sea) {
             break;
         }
     }
-    sea.lose_queue();
+    sea.lose_queue().await;
 }
 
 /// I10: waits until everything is read, committed and delivered, and stays so.
@@ -472,12 +620,7 @@ async fn rest(harness: &mut Harness, deaths: &mut mpsc::Receiver<usize>) -> bool
     let begun = tokio::time::Instant::now();
     let mut at_rest: Option<tokio::time::Instant> = None;
     while begun.elapsed() < REST_PATIENCE {
-        while let Ok(node) = deaths.try_recv() {
-            harness.bury(node);
-        }
-        if harness.nodes.is_empty() {
-            harness.start();
-        }
+        harness.keep_alive(deaths);
         let counts = harness.sea.queue.counts(harness.sea.line()).await.unwrap_or_default();
         let idle = counts.iter().all(|c| c.waiting + c.retry + c.active + c.parked + c.spilled + c.buried == 0);
         if harness.group.is_through() && idle {

@@ -11,14 +11,20 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
 use widerow::domain::ids::{Millis, Name, NextOffset, Partition};
+use widerow::domain::mark::MARK_MARGIN_MS;
+use widerow::domain::row::{Part, WideRow};
 use widerow::io::memory::{MemoryDocuments, MemoryLedger, MemoryQueue, MemoryRowStore};
-use widerow::ports::rows::RowStore;
+use widerow::ports::queue::JobQueue;
+use widerow::ports::rows::{Horizon, RowStore};
 use widerow::settings::Settings;
 
 /// Lines of a run's story kept for a failure.
-const STORY_LINES_MAX: usize = 400;
+const STORY_LINES_MAX: usize = 4_000;
 /// More rows than any run has.
 const ROWS_MAX: usize = 1_000_000;
+
+/// M5: what was written before so long may go; longer than any call of a run is late.
+pub const PURGE_HORIZON_MS: i64 = 180_000;
 
 thread_local! {
     static BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
@@ -106,6 +112,28 @@ pub enum Seen {
     CounterVersions,
     /// A node died at the step it was told to.
     KilledAtStep,
+    /// J11: the queue was lost with a job a minute old in it, and marks that had moved.
+    LostWithOldJobs,
+    /// J11: it was lost after a node had begun to count its jobs for the mark.
+    LostAmidCount,
+    /// J11: the queue and the node were lost as a partition was committed for the first time.
+    LostAtFirstCommit,
+    /// J8: a job that had waited too long lay aside.
+    Parked,
+    /// J8: and somebody brought it back.
+    Unparked,
+    /// M5: dead cells and their tombstones went.
+    Purged,
+    /// M5: and what had been purged was read again.
+    PurgedThenReadAgain,
+    /// E3: a topic was deleted and created again.
+    TopicRecreated,
+    /// E3: a node stopped it.
+    TopicHalted,
+    /// E4: a person raised its epoch.
+    EpochBumped,
+    /// J11, E4: the queue was lost while a partition's mark was one of a topic's earlier life.
+    LostWithAMarkOutlived,
     /// Liveness with a node that never comes back.
     LeftFrozen,
     /// Liveness while calls go on failing now and then.
@@ -114,9 +142,18 @@ pub enum Seen {
 
 impl Seen {
     /// States that hundreds of seeds always reach, and dozens may not.
-    pub const RARE: [Self; 2] = [Self::Superseded, Self::LostWhileGoingBack];
+    pub const RARE: [Self; 8] = [
+        Self::Superseded,
+        Self::LostWhileGoingBack,
+        Self::LostAmidCount,
+        Self::LostAtFirstCommit,
+        Self::PurgedThenReadAgain,
+        Self::TopicHalted,
+        Self::LostWithAMarkOutlived,
+        Self::Unparked,
+    ];
     /// States that a few dozen seeds always reach; a superseded write takes a frozen node with a write in its hands, which is rare.
-    pub const COMMON: [Self; 33] = [
+    pub const COMMON: [Self; 38] = [
         Self::CrashBeforeEffect,
         Self::CrashAfterEffect,
         Self::CrashAmidBatch,
@@ -150,6 +187,11 @@ impl Seen {
         Self::BackToAMark,
         Self::LeftFrozen,
         Self::NeverCalm,
+        Self::LostWithOldJobs,
+        Self::Parked,
+        Self::Purged,
+        Self::TopicRecreated,
+        Self::EpochBumped,
     ];
 }
 
@@ -201,6 +243,14 @@ pub struct Sea {
     digest: Mutex<xxhash_rust::xxh3::Xxh3>,
     wrong: Mutex<Option<String>>,
     jobs_life: AtomicI64,
+    /// J11: the queue is lost after the next node has begun to count its jobs.
+    pub lost_amid_count: AtomicBool,
+    /// J11: the queue and the node are lost as a partition is committed for the first time.
+    pub lost_at_first_commit: AtomicBool,
+    /// The epoch of each topic, raised by a person.
+    epochs: Mutex<BTreeMap<Name, u32>>,
+    /// Cells were purged: a reading from further back meets them again.
+    purged: AtomicBool,
 }
 
 impl Sea {
@@ -235,6 +285,10 @@ impl Sea {
             digest: Mutex::new(xxhash_rust::xxh3::Xxh3::new()),
             wrong: Mutex::default(),
             jobs_life: AtomicI64::new(0),
+            lost_amid_count: AtomicBool::new(false),
+            lost_at_first_commit: AtomicBool::new(false),
+            epochs: Mutex::default(),
+            purged: AtomicBool::new(false),
         })
     }
 
@@ -291,10 +345,82 @@ impl Sea {
     }
 
     /// J11: Redis comes back empty.
-    pub fn lose_queue(&self) {
+    pub async fn lose_queue(&self) {
         self.saw(if self.jobs_life.fetch_add(1, Ordering::Relaxed) == 0 { Seen::QueueLost } else { Seen::QueueLostTwice });
+        if self.has_marks() && self.oldest_unfinished().await.is_some_and(|at| clock().since(at) > MARK_MARGIN_MS) {
+            self.saw(Seen::LostWithOldJobs);
+        }
+        if self.outlived() {
+            self.saw(Seen::LostWithAMarkOutlived);
+        }
         self.tell(format_args!("queue lost"));
         self.queue.lose_everything();
+    }
+
+    /// When the oldest job without an end was offered.
+    pub async fn oldest_unfinished(&self) -> Option<Millis> {
+        let lanes = self.queue.counts(self.line()).await.unwrap_or_default();
+        lanes.iter().filter_map(|lane| lane.unfinished).min()
+    }
+
+    /// J11: a mark has moved.
+    pub fn has_marks(&self) -> bool {
+        self.marks.lock().unwrap().values().any(|mark| mark != "0")
+    }
+
+    /// J11, E4: no mark of a topic lies in its present life yet.
+    fn outlived(&self) -> bool {
+        let (marks, epochs) = (self.marks.lock().unwrap(), self.epochs.lock().unwrap());
+        let old = |(topic, epoch): (&Name, &u32)| {
+            let (topic, epoch) = (format!("{topic}/"), format!("/{epoch}"));
+            !marks.iter().any(|(partition, mark)| partition.starts_with(&topic) && mark.ends_with(&epoch))
+        };
+        epochs.iter().any(old)
+    }
+
+    /// E4: a person raised a topic's epoch.
+    pub fn raised(&self, topic: Name, epoch: u32) {
+        self.saw(Seen::EpochBumped);
+        self.tell(format_args!("epoch of {topic} is {epoch} from now on"));
+        self.epochs.lock().unwrap().insert(topic, epoch);
+    }
+
+    /// M5: a person purges what died long ago. No row changes for who reads it, and no version falls (I1, I2).
+    pub async fn purge(&self) {
+        let Some(kind) = self.settings.schema.kind(self.kind()) else { return };
+        // By a clock that never jumped: a jump only makes tombstones look younger.
+        let horizon = Horizon { written_before: Millis(clock().0 - JUMPED.get() - PURGE_HORIZON_MS) };
+        let page = self.rows.scan(self.kind(), None, None, ROWS_MAX).await.unwrap_or_default();
+        for before in page.rows {
+            let purged = self.rows.purge(before.row.clone(), horizon).await.unwrap_or_default();
+            if purged.is_nothing() {
+                continue;
+            }
+            self.saw(Seen::Purged);
+            self.purged.store(true, Ordering::Relaxed);
+            self.tell(format_args!("{} loses {} dead cells", before.row, purged.cells));
+            let after = self.rows.read(vec![before.row.clone()]).await.ok().and_then(|mut rows| rows.pop().flatten());
+            let after = after.unwrap_or_default();
+            let (old, new) = (before.content.version(kind.version).0, after.version(kind.version).0);
+            if new < old || alive(&before.content) != alive(&after) {
+                self.wrong(format!("M5: a purge takes {} from {old} to {new}: {:?} was {:?}", before.row, after, before.content));
+            }
+            let mut versions = self.row_versions.lock().unwrap();
+            versions.entry(before.row.to_string()).and_modify(|(last, _)| *last = (*last).max(new));
+        }
+    }
+
+    /// M5: a row may lack what a record in the log once wrote.
+    pub fn is_purged(&self) -> bool {
+        self.purged.load(Ordering::Relaxed)
+    }
+
+    /// A reading goes back.
+    pub fn went_back(&self) {
+        self.saw(Seen::Rewound);
+        if self.is_purged() {
+            self.saw(Seen::PurgedThenReadAgain);
+        }
     }
 
     /// W3: a server of the row store ends, and what it had not flushed with it.
@@ -360,7 +486,8 @@ impl Sea {
 
     /// J11: whether the partition's mark has moved to here.
     pub fn is_mark(&self, partition: Partition, at: NextOffset) -> bool {
-        at.0 > 0 && self.marks.lock().unwrap().get(&partition.to_string()).is_some_and(|mark| *mark == at.0.to_string())
+        let lies_at = |mark: &String| mark.split('/').next() == Some(at.0.to_string().as_str());
+        at.0 > 0 && self.marks.lock().unwrap().get(&partition.to_string()).is_some_and(lies_at)
     }
 
     pub fn is_in_sink(&self, id: &str) -> bool {
@@ -389,6 +516,16 @@ impl Sea {
     pub fn line(&self) -> Name {
         self.settings.lines[0].line.name
     }
+}
+
+/// What a reader sees of a row: its living table rows.
+fn alive(row: &WideRow) -> Vec<String> {
+    row.parts.iter().filter(|part| part.is_alive()).map(|part| format!("{:?} {:?}", part.id, living(part))).collect()
+}
+
+fn living(part: &Part) -> Vec<String> {
+    let dead = part.tombstone.filter(|tombstone| !tombstone.revoked).map_or(-1, |tombstone| tombstone.stamp.0);
+    part.cells.iter().filter(|cell| cell.stamp.0 > dead).map(|cell| format!("{cell:?}")).collect()
 }
 
 /// One call's documents in the sink's hands.

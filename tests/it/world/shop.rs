@@ -77,11 +77,14 @@ pub struct Shop {
     pub partitions: i64,
     grown: HashMap<&'static str, i64>,
     pub lines: Vec<String>,
+    /// Before which of the lines a table's topic was deleted and created again.
+    pub remade: Vec<(usize, &'static str)>,
 }
 
 impl Shop {
     pub fn new(partitions: i64) -> Self {
-        Self { tables: BTreeMap::new(), offsets: HashMap::new(), partitions, grown: HashMap::new(), lines: Vec::new() }
+        let (offsets, grown) = (HashMap::new(), HashMap::new());
+        Self { tables: BTreeMap::new(), offsets, partitions, grown, lines: Vec::new(), remade: Vec::new() }
     }
 
     pub fn put(&mut self, table: &'static str, id: i64, row: Value) {
@@ -108,6 +111,13 @@ impl Shop {
     /// From here on the rows of a table lie in so many partitions.
     pub fn repartition(&mut self, table: &'static str, partitions: i64) {
         self.grown.insert(table, partitions);
+    }
+
+    #[allow(dead_code, reason = "the simulation uses it")]
+    /// From here on a table's records lie in a new topic of the old name, whose offsets begin anew (E3).
+    pub fn remake(&mut self, table: &'static str) {
+        self.offsets.retain(|(of, _), _| *of != table);
+        self.remade.push((self.lines.len(), table));
     }
 
     #[allow(dead_code, reason = "the simulation uses it")]
