@@ -139,6 +139,12 @@ impl Log {
     }
 }
 
+/// The record of a row's write number `writes`; its note says which one it was.
+pub fn written(row: usize, writes: u32, event: usize) -> Bytes {
+    let at = |writes| Order { writes, status: writes % 7, cents: 12_345, updated_ms: BEGAN_MS + event as i64 };
+    Bytes::from(body(row, at(writes - 1), at(writes), event))
+}
+
 /// A record of the usual size, for loops over one body.
 pub fn sample_body() -> Vec<u8> {
     let before = Order { writes: 3, status: 2, cents: 12_345, updated_ms: BEGAN_MS };
