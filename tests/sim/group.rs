@@ -6,7 +6,7 @@
 use super::cases::How;
 use super::hull::{Hull, HullRows};
 use super::sea::{Sea, Seen};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -64,6 +64,8 @@ pub struct Group {
     dealing: tokio::sync::Mutex<()>,
     /// Topics may be created anew: their lives are remembered.
     pub keeps_lives: bool,
+    /// Topics that are remembered.
+    known: Mutex<BTreeSet<Name>>,
     stays: AtomicU64,
 }
 
@@ -95,6 +97,7 @@ impl Group {
             grown: Notify::new(),
             dealing: tokio::sync::Mutex::default(),
             keeps_lives,
+            known: Mutex::default(),
             stays: AtomicU64::new(1),
         })
     }
@@ -123,9 +126,10 @@ impl Group {
         self.places.lock().unwrap().values().all(Place::is_through)
     }
 
-    /// Everything of one topic is.
+    /// Everything of one topic is, and somebody remembers the topic.
     pub fn is_topic_through(&self, topic: Name) -> bool {
-        self.places.lock().unwrap().iter().filter(|(p, _)| p.topic == topic).all(|(_, place)| place.is_through())
+        self.known.lock().unwrap().contains(&topic)
+            && self.places.lock().unwrap().iter().filter(|(p, _)| p.topic == topic).all(|(_, place)| place.is_through())
     }
 
     /// E3: the topic is deleted and created again. What the group has committed of the old one may stay.
@@ -447,6 +451,7 @@ impl Member {
                 // What was seen before a topic was made anew is not worth keeping.
                 let current = self.group.seen(topic).id == seen.id;
                 if current && (!news || rows.set_meta(&key, held.as_deref(), &text).await == Ok(true)) {
+                    self.group.known.lock().unwrap().insert(topic);
                     return (memory, breaks, seen);
                 }
             }
