@@ -131,6 +131,10 @@ impl Batches {
 
 impl std::fmt::Display for Batches {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:.0} rows written, {:.0} rows read, {:.0} search documents", self.rows_written, self.rows_read, self.documents)
+        write!(
+            f,
+            "{:.0} rows written, {:.0} rows read, {:.0} search documents",
+            self.rows_written, self.rows_read, self.documents
+        )
     }
 }
