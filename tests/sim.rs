@@ -9,6 +9,7 @@ mod sim {
     pub mod checks;
     pub mod group;
     pub mod hull;
+    pub mod plan;
     pub mod run;
     pub mod sea;
 }
@@ -16,7 +17,7 @@ mod sim {
 #[path = "it/world/mod.rs"]
 mod world;
 
-use sim::run::Kind;
+use sim::plan::Kind;
 use sim::{cases, run, sea};
 use std::collections::BTreeMap;
 use std::io::Write;

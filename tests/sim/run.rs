@@ -4,7 +4,8 @@ use super::cases::{self, How};
 use super::checks;
 use super::group::{Group, SimSource};
 use super::hull::{Hull, HullLedger, HullQueue, HullRows, HullSink};
-use super::sea::{PURGE_HORIZON_MS, Rates, Script, Sea, Seen, begin_time, clock, jump};
+use super::plan::{Extras, Kind, Ordeal, Plan};
+use super::sea::{PURGE_HORIZON_MS, Script, Sea, Seen, begin_time, clock, jump};
 use crate::world::{Dice, SHOP, Shop, load};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,8 +30,6 @@ const REST: Duration = Duration::from_secs(60);
 
 /// Longer than jobs must wait until marks would pass them.
 const SINK_AWAY_LONG: Duration = Duration::from_secs(600);
-/// Times as slow as usual.
-const SLOW: u64 = 25;
 /// Jobs older than this are late, where that is played (J8).
 const LATE: Duration = Duration::from_secs(30);
 /// What is waited for amid a run comes within this, though faults go on.
@@ -55,173 +54,6 @@ pub struct Outcome {
     pub story: String,
     /// The first thing that was wrong.
     pub wrong: Option<String>,
-}
-
-/// The shape of a run, drawn from its seed.
-struct Plan {
-    nodes: usize,
-    threads: usize,
-    events: u64,
-    orders: u64,
-    partitions: i64,
-    rates: Rates,
-    in_flight: usize,
-    skip_equal: bool,
-    /// So often the queue is lost.
-    queue_losses: u64,
-    extras: Extras,
-}
-
-/// What is drawn apart from the rest of the plan, so that a seed of the corpus goes on meaning what it meant.
-#[derive(Default)]
-struct Extras {
-    /// The row store loses what was not made durable, so often (W3).
-    row_losses: Option<u64>,
-    /// The sink is away for this long, once.
-    sink_away: Option<Duration>,
-    /// Liveness: one node stays frozen for good.
-    left_frozen: bool,
-    /// So often retention cuts the log, mostly as the queue is lost.
-    log_cuts: u64,
-    /// Of a thousand records so many are none (C7).
-    bad: u64,
-    /// V1's other kind of version.
-    counter: bool,
-    /// Lanes are short: offers go to the overflow (J9).
-    crowded: bool,
-    /// Times as slow: marks move only behind samples a minute old (J11).
-    slow: u64,
-    /// J11: the sink goes away amid the run and the queue is lost while jobs have waited for it longer than a mark's margin.
-    ordeal: Option<Ordeal>,
-    /// J11: the queue and the node are lost as a partition is committed for the first time.
-    lost_at_first_commit: bool,
-    /// Late jobs are parked (J8).
-    parks: bool,
-    /// So often somebody purges amid the run; and once at the end, if at all (M5).
-    purges: u64,
-    /// A topic is created anew amid the run (E3).
-    remade: bool,
-}
-
-/// How the queue is lost while old jobs wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ordeal {
-    /// At any time.
-    Whenever,
-    /// After a node has begun to count its jobs.
-    AmidCount,
-}
-
-impl Extras {
-    fn draw(seed: u64) -> Self {
-        let mut dice = Dice::silent(seed ^ 0x77_6964_6572_6f77);
-        let mut one_of = |list: &[u64]| list[dice.below(list.len() as u64) as usize];
-        Self {
-            row_losses: [None, Some(0), Some(1), Some(3)][one_of(&[0, 0, 0, 1, 2, 3]) as usize],
-            // Mostly minutes: an hour of ticks costs as much as twenty other seeds, and case 13 has it always.
-            sink_away: Some(Duration::from_secs(one_of(&[0, 0, 0, 300, 0, 0, 0, 300, 0, 0, 0, 3_600])))
-                .filter(|span| !span.is_zero()),
-            left_frozen: one_of(&[0, 0, 1]) == 1,
-            log_cuts: one_of(&[0, 0, 1, 2]),
-            bad: one_of(&[0, 0, 60]),
-            counter: one_of(&[0, 0, 1]) == 1,
-            crowded: one_of(&[0, 0, 1]) == 1,
-            slow: one_of(&[0, 0, SLOW]),
-            ordeal: [None, Some(Ordeal::Whenever), Some(Ordeal::AmidCount)][one_of(&[0, 0, 0, 0, 0, 1, 2]) as usize],
-            lost_at_first_commit: one_of(&[0, 0, 0, 1]) == 1,
-            parks: one_of(&[0, 0, 1]) == 1,
-            purges: one_of(&[0, 0, 0, 2]),
-            remade: one_of(&[0, 0, 0, 1]) == 1,
-        }
-        .suited()
-    }
-
-    /// What goes together.
-    fn suited(mut self) -> Self {
-        if self.row_losses.is_some() {
-            // A row store that goes back brings back what was purged, and with it versions.
-            self.purges = 0;
-        }
-        if self.ordeal.is_some() || self.purges > 0 {
-            self.slow = SLOW;
-        }
-        if self.ordeal.is_some() {
-            self.sink_away = None;
-        }
-        self
-    }
-
-    /// Calls in a thousand that fail for ever.
-    fn for_ever(seed: u64) -> u64 {
-        [0, 0, 20][Dice::silent(seed ^ 0x66_6f72_6576_6572).below(3) as usize]
-    }
-}
-
-/// What is asked of a run besides its seed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Everything the seed says.
-    Whole,
-    /// As seeds were played before rows could be lost; for the corpus of that time.
-    Plain,
-    /// One of the worked cases of the design, by its place in `cases::CASES`.
-    Case(usize),
-    /// Worked case 7: the only node dies at this step, and nothing else goes wrong.
-    Kill(u64),
-}
-
-impl Plan {
-    /// One node, one partition a table, no chance at all.
-    fn still() -> Self {
-        Self {
-            nodes: 1,
-            threads: 1,
-            events: 0,
-            orders: 0,
-            partitions: 1,
-            rates: Rates { fail: 0, lose_reply: 0, crash: 0, stall: 0, panic: 0, for_ever: 0 },
-            in_flight: 4,
-            skip_equal: true,
-            queue_losses: 0,
-            extras: Extras::default(),
-        }
-    }
-
-    /// What a worked case asks for comes before what the seed says.
-    fn suited(mut self, how: How) -> Self {
-        match how {
-            How::Free => {}
-            How::SlowSink => self.nodes = self.nodes.min(2),
-            How::QueueLostTwice => self.queue_losses = 0,
-            How::Halves => self.nodes = 2,
-            How::SinkAway => (self.extras.sink_away, self.extras.ordeal) = (None, None),
-        }
-        self
-    }
-
-    fn draw(dice: &mut Dice, seed: u64, kind: Kind) -> Self {
-        let mut one_of = |list: &[u64]| list[dice.below(list.len() as u64) as usize];
-        let rates = Rates {
-            fail: one_of(&[0, 5, 50]),
-            lose_reply: one_of(&[0, 5, 50]),
-            crash: one_of(&[0, 0, 1, 4]),
-            stall: one_of(&[0, 0, 3]),
-            panic: one_of(&[0, 0, 2]),
-            for_ever: if kind == Kind::Plain { 0 } else { Extras::for_ever(seed) },
-        };
-        Self {
-            nodes: one_of(&[1, 2, 2, 3]) as usize,
-            threads: one_of(&[1, 2]) as usize,
-            events: one_of(&[15, 60, 150]),
-            orders: one_of(&[1, 3, 8]),
-            partitions: one_of(&[1, 2, 3]) as i64,
-            rates,
-            in_flight: one_of(&[1, 4, 4096]) as usize,
-            skip_equal: one_of(&[0, 1]) == 1,
-            queue_losses: one_of(&[0, 0, 1, 2]),
-            extras: if kind == Kind::Plain { Extras::default() } else { Extras::draw(seed) },
-        }
-    }
 }
 
 /// A running node.
