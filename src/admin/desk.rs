@@ -137,7 +137,7 @@ impl Desk {
     /// # Errors
     /// One of this line goes on already.
     pub fn rebuild(&self, office: &Office, plan: RebuildPlan, reason: &str) -> Result<RunAnswer, Problem> {
-        let entry = self.enter(office, Task::Rebuild, plan.line, plan.kind, plan.dry, reason)?;
+        let entry = self.enter(office, Task::Rebuild, plan.jobs.line, plan.kind, plan.dry, reason)?;
         tokio::spawn(Arc::clone(&entry).carry_on(office.clone(), Work::Rebuild(plan)));
         Ok(entry.answer())
     }

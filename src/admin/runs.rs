@@ -7,21 +7,19 @@ use super::answers::{Code, Office, Problem};
 use super::mapping;
 use crate::domain::fault::Fault;
 use crate::domain::ids::{Millis, Name, RowKey};
-use crate::domain::job::{JobKey, Lane, Load, Offer};
 use crate::domain::row::Purged;
 use crate::ports::ledger::Ledger;
 use crate::ports::queue::JobQueue;
+use crate::ports::refill::{PAGE_ROWS, Refill};
 use crate::ports::rows::{Horizon, RowStore};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Rows looked at in one step.
-const PAGE_ROWS: usize = 500;
+/// Between two looks whether a paused run goes on.
+const PAUSE_LOOK: Duration = Duration::from_millis(250);
 /// Pages that a run of a given rate takes.
 const PAGES_PER_SECOND: f64 = 10.0;
-/// While a lane is this full, a rebuild waits: live changes come first.
-const LANE_WAIT: Duration = Duration::from_millis(250);
 
 /// What a run has done, and the switches on it.
 #[derive(Debug, Default)]
@@ -56,7 +54,7 @@ impl Run {
     async fn step(&self, at: Option<&RowKey>) -> bool {
         *self.at.lock().unwrap_or_else(|e| e.into_inner()) = at.cloned();
         while self.is_paused() && !self.is_cancelled() {
-            tokio::time::sleep(LANE_WAIT).await;
+            tokio::time::sleep(PAUSE_LOOK).await;
         }
         !self.is_cancelled()
     }
@@ -65,16 +63,13 @@ impl Run {
 /// What a rebuild covers.
 #[derive(Clone, Debug)]
 pub struct RebuildPlan {
-    pub line: Name,
+    /// Its line, and where the jobs go.
+    pub jobs: Refill,
     pub kind: Name,
     pub from: Option<RowKey>,
     pub to: Option<RowKey>,
     /// Rows per second at most.
     pub rate: Option<f64>,
-    /// The least urgent lane: live changes overtake.
-    pub lane: Lane,
-    /// A lane holding this many jobs makes the rebuild wait, rather than spill (J9).
-    pub pending_max: u64,
     pub dry: bool,
     /// What the ledger notes once a rebuild of the whole range has ended (`mapping`).
     pub mapping: String,
@@ -93,7 +88,7 @@ pub async fn rebuild(
 ) -> Result<(), Fault> {
     let note = format!(
         "rebuild/{}/{}/{}",
-        plan.line,
+        plan.jobs.line,
         plan.from.as_ref().map_or("", RowKey::as_str),
         plan.to.as_ref().map_or("", RowKey::as_str)
     );
@@ -108,14 +103,9 @@ pub async fn rebuild(
         }
         let page = rows.scan(plan.kind, next.clone(), plan.to.clone(), page_rows).await?;
         let count = page.rows.len() as u64;
-        if !plan.dry && count > 0 {
-            wait_for_room(plan, queue, run).await?;
-            let offers = page.rows.iter().map(|row| Offer {
-                key: JobKey { line: plan.line, row: row.row.key.clone() },
-                lane: plan.lane,
-                load: Load { must_write: true, ..Load::default() },
-            });
-            queue.offer(offers.collect()).await?;
+        if !plan.dry {
+            let keys = page.rows.into_iter().map(|row| row.row.key).collect();
+            plan.jobs.offer(keys, queue, || run.is_cancelled()).await?;
         }
         run.rows.fetch_add(count, Ordering::Relaxed);
         run.done.fetch_add(count, Ordering::Relaxed);
@@ -123,7 +113,7 @@ pub async fn rebuild(
         if !plan.dry {
             let mut notes = vec![(note.clone(), next.as_ref().map(|key| key.as_str().to_owned()))];
             if next.is_none() && plan.from.is_none() && plan.to.is_none() {
-                notes.push((mapping::note_of(plan.line), Some(plan.mapping.clone())));
+                notes.push((mapping::note_of(plan.jobs.line), Some(plan.mapping.clone())));
             }
             ledger.set_notes(notes).await?;
         }
@@ -133,17 +123,6 @@ pub async fn rebuild(
         if let Some(rate) = plan.rate {
             tokio::time::sleep(Duration::from_secs_f64(count as f64 / rate.max(0.001))).await;
         }
-    }
-}
-
-async fn wait_for_room(plan: &RebuildPlan, queue: &dyn JobQueue, run: &Run) -> Result<(), Fault> {
-    loop {
-        let lanes = queue.counts(plan.line).await?;
-        let waiting = lanes.get(usize::from(plan.lane.0)).map_or(0, |lane| lane.waiting);
-        if waiting + PAGE_ROWS as u64 <= plan.pending_max.max(PAGE_ROWS as u64) || run.is_cancelled() {
-            return Ok(());
-        }
-        tokio::time::sleep(LANE_WAIT).await;
     }
 }
 
@@ -210,13 +189,11 @@ impl Office {
         }
         let queue = &self.settings.queue;
         Ok(RebuildPlan {
-            line: line.name,
+            jobs: Refill::new(line.name, queue.lanes.len(), queue.max_pending),
             kind: line.kind,
             from: wish.from.as_deref().map(RowKey::new),
             to: wish.to.as_deref().map(RowKey::new),
             rate: wish.rate,
-            lane: Lane(queue.lanes.len().saturating_sub(1).min(usize::from(u8::MAX)) as u8),
-            pending_max: (queue.max_pending / 2) as u64,
             dry: wish.dry,
             mapping: mapping::fingerprint(settings),
         })

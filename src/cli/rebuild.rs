@@ -64,10 +64,10 @@ async fn here(args: &Rebuild, settings: Settings) -> Result<RunAnswer, Exit> {
 
 fn begin(args: &Rebuild, office: &Office, desk: &Desk) -> Result<RunAnswer, Problem> {
     let mut plan = office.rebuild_plan(&args.line, wish(args))?;
-    let sink = office.settings.lines.iter().find(|l| l.line.name == plan.line).map(|l| &l.sink);
+    let sink = office.settings.lines.iter().find(|l| l.line.name == plan.jobs.line).map(|l| &l.sink);
     if sink == Some(&SinkKind::QueueOnly) {
         // Its workers are not here: waiting for room in the lane might never end, and the ledger takes the rest (J9).
-        plan.pending_max = u64::MAX;
+        plan.jobs.pending_max = u64::MAX;
     }
     desk.rebuild(office, plan, REASON)
 }

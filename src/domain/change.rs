@@ -179,11 +179,6 @@ impl Before {
         Self { told: told.iter().filter(differs).collect(), untold }
     }
 
-    /// Notes that the column is told of the row after alone.
-    fn lacks(&mut self, name: Name) {
-        self.untold.push(name);
-    }
-
     /// Notes a column of the row before by what `tell` sets in an image, unless it is as in the row after.
     pub(super) fn told<E>(
         &mut self,
@@ -191,13 +186,13 @@ impl Before {
         now: Value<'_>,
         tell: impl FnOnce(&mut Image) -> Result<(), E>,
     ) -> Result<(), E> {
-        if self.told.is_empty() {
+        if self.told.slots.capacity() == 0 {
             self.told = Image::with_capacity(FEW_COLUMNS, FEW_COLUMNS * SHORT_BYTES);
         }
         tell(&mut self.told)?;
         let was = self.told.get(name);
         if was == Value::Absent && now != Value::Absent {
-            self.lacks(name);
+            self.untold.push(name);
         } else if was == now {
             self.told.unset(name);
         }

@@ -1,10 +1,12 @@
 //! The doors to the world: what the engine needs of a source, a row store, a queue, a sink, a ledger.
 //!
-//! Traits and their plain data only. Knows nothing of actors, of messages, or of who implements it.
+//! Traits and their plain data, and one use of a trait that two rooms share (`refill`). Knows nothing of actors, of messages,
+//! or of who implements it.
 
 pub mod clock;
 pub mod ledger;
 pub mod queue;
+pub mod refill;
 pub mod rows;
 pub mod sink;
 pub mod source;

@@ -8,24 +8,19 @@ use super::assignment::PartitionCut;
 use super::{BEGIN_AGAIN, Supervisor};
 use crate::domain::fault::Fault;
 use crate::domain::ids::{Name, RowKey};
-use crate::domain::job::{JobKey, Lane, Load, Offer};
 use crate::messages::intake::SkipTo;
 use crate::ports::ledger::Ledger;
 use crate::ports::queue::JobQueue;
+use crate::ports::refill::{PAGE_ROWS, Refill};
 use crate::ports::rows::RowStore;
 use crate::ports::source::Cut;
 use crate::telemetry::{GapFound, WaitingFor};
 use actix::prelude::*;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// How far a line's sweep is: the queue's life alone when it is done, else with the next row key behind [`APART`].
 const SWEEP: &str = "queue/sweep/";
 const APART: char = '\t';
-/// Rows looked at in one step.
-const PAGE_ROWS: usize = 500;
-/// Between two looks at a lane that is full: live changes come first.
-const ROOM: Duration = Duration::from_millis(250);
 
 impl Handler<PartitionCut> for Supervisor {
     type Result = ();
@@ -53,12 +48,10 @@ impl Supervisor {
         let Some(life) = self.marks.lives.owes_sweep().filter(|_| !self.sweeping) else { return };
         self.sweeping = true;
         let queue = &self.settings.queue;
+        let jobs = |line, kind| (Refill::new(line, queue.lanes.len(), queue.max_pending), kind);
         let sweep = Sweep {
             life: life.to_owned(),
-            lines: self.settings.lines.iter().map(|l| (l.line.name, l.line.kind)).collect(),
-            lane: Lane(u8::try_from(queue.lanes.len().saturating_sub(1)).unwrap_or(u8::MAX)),
-            // J9: half of its bound, so that nothing spills for a sweep's sake.
-            pending_max: (queue.max_pending / 2).max(PAGE_ROWS) as u64,
+            lines: self.settings.lines.iter().map(|l| jobs(l.line.name, l.line.kind)).collect(),
             rows: Arc::clone(&self.stores.rows),
             queue: Arc::clone(&self.stores.queue),
             ledger: Arc::clone(&self.ledger),
@@ -80,9 +73,8 @@ impl Supervisor {
 /// One sweep over all lines in one life of the queue.
 struct Sweep {
     life: String,
-    lines: Vec<(Name, Name)>,
-    lane: Lane,
-    pending_max: u64,
+    /// With the row kind of each.
+    lines: Vec<(Refill, Name)>,
     rows: Arc<dyn RowStore>,
     queue: Arc<dyn JobQueue>,
     ledger: Arc<dyn Ledger>,
@@ -92,14 +84,14 @@ impl Sweep {
     /// Rows offered by this process.
     async fn run(&self) -> Result<u64, Fault> {
         let mut rows = 0;
-        for (line, kind) in &self.lines {
-            rows += self.line(*line, *kind).await?;
+        for (jobs, kind) in &self.lines {
+            rows += self.line(jobs, *kind).await?;
         }
         Ok(rows)
     }
 
-    async fn line(&self, line: Name, kind: Name) -> Result<u64, Fault> {
-        let name = format!("{SWEEP}{line}");
+    async fn line(&self, jobs: &Refill, kind: Name) -> Result<u64, Fault> {
+        let name = format!("{SWEEP}{}", jobs.line);
         let mut next = match self.ledger.note(&name).await?.as_deref().and_then(|note| note.strip_prefix(self.life.as_str())) {
             Some("") => return Ok(0),
             Some(at) => at.strip_prefix(APART).map(RowKey::new),
@@ -108,34 +100,14 @@ impl Sweep {
         let mut rows = 0;
         loop {
             let page = self.rows.scan(kind, next, None, PAGE_ROWS).await?;
-            self.wait_for_room(line).await?;
             rows += page.rows.len() as u64;
-            let offer = |key| Offer {
-                key: JobKey { line, row: key },
-                lane: self.lane,
-                load: Load { must_write: true, ..Load::default() },
-            };
-            let offers: Vec<_> = page.rows.into_iter().map(|row| offer(row.row.key)).collect();
-            if !offers.is_empty() {
-                self.queue.offer(offers).await?;
-            }
+            jobs.offer(page.rows.into_iter().map(|row| row.row.key).collect(), &*self.queue, || false).await?;
             next = page.next;
             let at = next.as_ref().map_or(self.life.clone(), |key| format!("{}{APART}{}", self.life, key.as_str()));
             self.ledger.set_notes(vec![(name.clone(), Some(at))]).await?;
             if next.is_none() {
                 return Ok(rows);
             }
-        }
-    }
-
-    async fn wait_for_room(&self, line: Name) -> Result<(), Fault> {
-        loop {
-            let lanes = self.queue.counts(line).await?;
-            let waiting = lanes.get(usize::from(self.lane.0)).map_or(0, |lane| lane.waiting);
-            if waiting + PAGE_ROWS as u64 <= self.pending_max {
-                return Ok(());
-            }
-            tokio::time::sleep(ROOM).await;
         }
     }
 }
@@ -175,9 +147,7 @@ lines:
         rows.write((0..ROWS).map(|n| RowWrite { row: row(n), change: WideRow::default().into() }).collect()).await;
         let sweep = Sweep {
             life: life.to_owned(),
-            lines: vec![(Name::of("orders"), Name::of("order"))],
-            lane: Lane(0),
-            pending_max: 5_000,
+            lines: vec![(Refill::new(Name::of("orders"), 1, 10_000), Name::of("order"))],
             rows: Arc::clone(&rows) as Arc<dyn RowStore>,
             queue: Arc::clone(&queue) as Arc<dyn JobQueue>,
             ledger: Arc::clone(ledger) as Arc<dyn Ledger>,

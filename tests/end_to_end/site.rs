@@ -91,15 +91,13 @@ impl Format {
 
     /// What differs from the configuration that is shipped, for this format.
     fn overlay(self) -> String {
-        let source = match self {
-            Self::Debezium => String::new(),
-            Self::Canal => format!("topics: {:?} }}\n    format: canal", self.topics()),
-            Self::Maxwell => format!("topics: {:?} }}\n    format: maxwell", self.topics()),
+        let name = match self {
+            Self::Debezium => return OVERLAY.to_owned(),
+            Self::Canal => "canal",
+            Self::Maxwell => "maxwell",
         };
-        match source.is_empty() {
-            true => OVERLAY.to_owned(),
-            false => OVERLAY.replace("session_timeout: 6s }", &format!("session_timeout: 6s, {source}")),
-        }
+        let source = format!("session_timeout: 6s, topics: {:?} }}\n    format: {name}", self.topics());
+        OVERLAY.replace("session_timeout: 6s }", &source)
     }
 }
 
