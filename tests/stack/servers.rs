@@ -149,6 +149,10 @@ pub fn narrow_search() -> Server {
 pub fn mariadb() -> Server {
     Server::private(Kind::Mariadb)
 }
+/// The same that also speaks TLS; `server.crt` in its folder is its own authority, `client.crt` and `.key` are for clients.
+pub fn mariadb_tls() -> Server {
+    Server::with(Kind::Mariadb, vec![("TLS", "yes".to_owned())])
+}
 /// The same with the shop of `stack/mariadb/shop.sql` in it.
 pub fn shop() -> Server {
     Server::with(Kind::Mariadb, vec![("SETUP", root().join("stack/mariadb/shop.sql").display().to_string())])
