@@ -109,12 +109,12 @@ def copy_whole(archive, inside, folder):
 
 
 def copy_modules(archive, inside, folder):
+    """Those that are modules in this version; older ones have some of them in the server itself."""
     for name in MODULES:
         prefix = f"{inside}modules/{name}/"
         entries = [e for e in archive.infolist() if e.filename.startswith(prefix) and not e.is_dir()]
-        if not entries:
-            sys.exit(f"no module {name} in the archive")
-        copy(archive, entries, prefix, os.path.join(folder, "modules", name))
+        if entries:
+            copy(archive, entries, prefix, os.path.join(folder, "modules", name))
 
 
 def main():

@@ -137,13 +137,17 @@ pub fn hbase_region(of: &Server, session_ms: u32) -> Server {
     let more = [("JOIN", of.folder.display().to_string()), ("ZOOKEEPER_PORT", of.ports[2].to_string())];
     Server::with(Kind::HbaseRegion, more.into_iter().chain([("SESSION_MS", session_ms.to_string())]).collect())
 }
-/// An Elasticsearch of the caller's own; `http://{address}` answers.
+/// A search server of the caller's own, the one `WIDEROW_SEARCH` says; `http://{address}` answers.
 pub fn search() -> Server {
     Server::private(Kind::Search)
 }
 /// The same with one thread that writes, and room for one request that waits for it.
 pub fn narrow_search() -> Server {
     Server::with(Kind::Search, vec![("WRITE_QUEUE", "1".to_owned())])
+}
+/// An Elasticsearch with users, under TLS; `server.crt` in its folder is its own authority (`stack/search/start`).
+pub fn secure_search() -> Server {
+    Server::with(Kind::Search, vec![("SECURE", "yes".to_owned())])
 }
 /// A MariaDB of the caller's own, with row events; user and password are `widerow`.
 pub fn mariadb() -> Server {
