@@ -46,23 +46,26 @@ fn stack(name: &'static str, events: usize, rounds: usize) {
     let bed = Bed::new();
     let mut load = poured(&bed, &mut report, events);
     load.close();
+    // A backlog warms them by its length.
+    let warm_ups = warm_ups(if name == "backlog" { 1 } else { 3 });
     let mut done = Vec::new();
-    for round in 0..=rounds {
-        // The servers' first round is slower: they compile. A long run warms them by itself.
-        let warm_up = round == 0;
-        if warm_up && name == "backlog" {
-            continue;
-        }
+    for round in 0..warm_ups + rounds {
         let figures = widerow_round(&bed, &load, &format!("{name}{round}"));
-        if !warm_up {
+        if round >= warm_ups {
             done.push(figures);
         }
     }
+    report.put("warm_ups", warm_ups);
     report.put("system", bed.described());
     report.put("events_per_second", median(done.iter().map(|f| number(f, "events_per_second")).collect()));
     report.put("seconds", median(done.iter().map(|f| number(f, "seconds")).collect()));
     report.put("rounds", done);
     report.finish();
+}
+
+/// Rounds that do not count: fresh Java servers compile for a minute and more, at the cost of all who share their cores.
+fn warm_ups(default: usize) -> usize {
+    argument("--warm-ups", default)
 }
 
 /// Writes the log of a run.
@@ -86,6 +89,7 @@ fn widerow_round(bed: &Bed, load: &Load, name: &str) -> Value {
     let mut node = bed.node(&Round::named(name));
     let ran = watch::work_off(bed, &mut node);
     let documents = watch::metric(&node, "widerow_sink_documents_total", "outcome=\"written\"");
+    let batches = watch::Batches::of(&node);
     let resident = resident_mb(node.pid());
     let judged = truth::judge(bed, name, load.expected());
     judged.demand(load.probes, &node);
@@ -99,8 +103,10 @@ fn widerow_round(bed: &Bed, load: &Load, name: &str) -> Value {
         judged.right
     ));
     say(format!("  CPU in us an event: {}", ran.cost.told(events)));
+    say(format!("  in one request: {batches}"));
     bed.flush_redis();
     json!({
+        "in_one_request": batches.split(),
         "events_per_second": rate.round(), "seconds": ran.whole.as_secs_f64(), "documents_per_event": documents / events as f64,
         "cpu_us_per_event": ran.cost.split(events), "busy_cores": ran.cost.cpu.iter().map(|c| c.1).sum::<f64>() / ran.cost.seconds,
         "resident_mb": resident, "documents_right": judged.right,

@@ -8,7 +8,7 @@ use crate::common::shop::Log;
 use crate::cost::Meter;
 use crate::load::Load;
 use crate::watch::pause;
-use crate::{number, poured, truth, widerow_round};
+use crate::{number, poured, truth, warm_ups, widerow_round};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -26,9 +26,10 @@ pub fn run() {
     let mut load = poured(&bed, &mut report, events);
     load.close();
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for round in 0..=rounds {
+    let warm_ups = warm_ups(2);
+    for round in 0..warm_ups + rounds {
         let (own, go) = (format!("widerow{round}"), format!("go{round}"));
-        // Who goes first changes; the first round makes the index that the other side's is made like, and warms up.
+        // Who goes first changes; the first round makes the index that the other side's is made like.
         let figures = if round % 2 == 0 {
             let own = widerow_round(&bed, &load, &own);
             (own, go_round(&bed, &load, &program, &go))
@@ -36,7 +37,7 @@ pub fn run() {
             let go = go_round(&bed, &load, &program, &go);
             (widerow_round(&bed, &load, &own), go)
         };
-        if round > 0 {
+        if round >= warm_ups {
             ours.push(figures.0);
             theirs.push(figures.1);
         }
@@ -46,6 +47,7 @@ pub fn run() {
         median(ours.iter().zip(&theirs).map(|(o, t)| number(o, "events_per_second") / number(t, "events_per_second")).collect());
     say(format!("widerow {:.0} events/s, the Go design {:.0}: {ratio:.1} times", rate(&ours), rate(&theirs)));
     report.put("system", bed.described());
+    report.put("warm_ups", warm_ups);
     report.put("widerow_events_per_second", rate(&ours));
     report.put("go_events_per_second", rate(&theirs));
     report.put("of_go", ratio);

@@ -101,3 +101,40 @@ pub fn metric(node: &Node, name: &str, label: &str) -> f64 {
     let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(label));
     lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
+
+/// How much went in one request, on average: what a request costs by itself is shared by so many.
+pub struct Batches {
+    rows_written: f64,
+    rows_read: f64,
+    /// Of the line that writes to the search server.
+    documents: f64,
+}
+
+impl Batches {
+    pub fn of(node: &Node) -> Self {
+        let search = "line=\"order_search\"";
+        let requests = |name: &str, label: &str| metric(node, &format!("{name}_count"), label).max(1.0);
+        let done = metric(node, "widerow_jobs_total", "outcome=\"done\"");
+        let written = metric(node, "widerow_row_writes_total", "outcome=\"written\"");
+        let documents = metric(node, "widerow_sink_documents_total", search);
+        Self {
+            rows_written: written / requests("widerow_store_request_seconds", "op=\"write\""),
+            rows_read: done / requests("widerow_store_request_seconds", "op=\"read\""),
+            documents: documents / requests("widerow_sink_request_seconds", search),
+        }
+    }
+
+    pub fn split(&self) -> Value {
+        json!({ "rows_written": self.rows_written, "rows_read": self.rows_read, "search_documents": self.documents })
+    }
+}
+
+impl std::fmt::Display for Batches {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{:.0} rows written, {:.0} rows read, {:.0} search documents",
+            self.rows_written, self.rows_read, self.documents
+        )
+    }
+}
