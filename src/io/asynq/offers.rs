@@ -75,6 +75,7 @@ impl AsynqQueue {
             .collect();
         let now = self.now();
         let put = move |overflow: &mut Overflow| {
+            overflow.look_at(full.iter().map(|(_, offer, _)| &offer.key))?;
             let mut answers = Vec::with_capacity(full.len());
             for (at, mut offer, _) in full {
                 if offer.load.first_offered == Millis(0) {
@@ -248,6 +249,7 @@ type Answered = (Vec<(usize, Offered)>, Vec<(usize, Offer)>, Vec<bool>);
 /// Offers whose keys lie aside coalesce there; the others are left, with which lanes spill.
 fn onto_asides(overflow: &mut Overflow, line: Name, offers: Vec<(usize, Offer)>) -> Result<Answered, Fault> {
     let (mut answered, mut left) = (Vec::new(), Vec::new());
+    overflow.look_at(offers.iter().map(|(_, offer)| &offer.key))?;
     for (at, offer) in offers {
         match overflow.coalesce(&offer.key, offer.lane, &offer.load)? {
             Some(answer) => answered.push((at, answer)),

@@ -3,11 +3,13 @@
 //! Rows lie in order of arrival per line, kind and lane. A row that came back to its lane stays until its run ends (J9): the
 //! cursor of its lane says that it is there. Its sequence is its generation: a change that spills anew meanwhile is a
 //! later row of the same key, which that end leaves alone. A new life of the queue puts the cursors back (J11).
-//! Counts and cursors are in memory, rows are not. Knows nothing of Redis.
+//! Counts and cursors are in memory, rows are not. What one step changes goes to the shelf at once, all or nothing: a
+//! disk is waited for once a step, not once a job. Knows nothing of Redis.
 
 use crate::domain::fault::Fault;
 use crate::domain::ids::{Millis, Name, RowKey};
 use crate::domain::job::{Hold, JobKey, KeyState, Lane, Load, Offered, Waiting};
+use crate::domain::quick::QuickMap;
 use crate::io::jobbook::{Aside, Change, Entry, Filed, Shelf};
 use crate::ports::queue::{JobState, Listed, Which};
 use std::collections::HashMap;
@@ -46,11 +48,76 @@ pub(super) struct Overflow {
     lanes: usize,
     lines: HashMap<Name, Vec<LaneBook>>,
     next_seq: u64,
+    /// Keys that the step in hand has looked at.
+    seen: QuickMap<JobKey, Seen>,
+}
+
+/// One key within a step.
+struct Seen {
+    /// Its place aside as it is on the shelf.
+    filed: Option<Filed>,
+    entry: Option<Entry>,
+    changed: bool,
 }
 
 impl Overflow {
     pub(super) fn new(shelf: Box<dyn Shelf>, lanes: usize) -> Self {
-        Self { shelf, lanes, lines: HashMap::new(), next_seq: 1 }
+        Self { shelf, lanes, lines: HashMap::new(), next_seq: 1, seen: QuickMap::default() }
+    }
+
+    /// Runs a step, and puts what it changed on the shelf. One that fails changes nothing.
+    pub(super) fn step<T>(&mut self, step: impl FnOnce(&mut Self) -> Result<T, Fault>) -> Result<T, Fault> {
+        let done = step(self).and_then(|answer| self.settle().map(|()| answer));
+        self.seen.clear();
+        done
+    }
+
+    /// Reads many keys at once, before a step asks for each.
+    pub(super) fn look_at<'a>(&mut self, keys: impl Iterator<Item = &'a JobKey>) -> Result<(), Fault> {
+        let keys: Vec<&JobKey> = keys.filter(|key| !self.seen.contains_key(*key)).collect();
+        for (key, entry) in keys.iter().zip(self.shelf.load_all(&keys)?) {
+            self.seen.insert((*key).clone(), Seen::read(entry));
+        }
+        Ok(())
+    }
+
+    fn seen(&mut self, key: &JobKey) -> Result<&mut Seen, Fault> {
+        if !self.seen.contains_key(key) {
+            let read = Seen::read(self.shelf.load(key)?);
+            self.seen.insert(key.clone(), read);
+        }
+        Ok(self.seen.entry(key.clone()).or_insert_with(|| Seen::read(None)))
+    }
+
+    /// What lies on the shelf is what was stored so far; the counts say the same.
+    fn settle(&mut self) -> Result<(), Fault> {
+        let seen = std::mem::take(&mut self.seen);
+        let changed: Vec<(JobKey, Seen)> = seen.into_iter().filter(|(_, seen)| seen.changed).collect();
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let changes = changed.iter().map(|(key, seen)| Change { key, before: seen.filed, after: seen.entry.as_ref() });
+        self.shelf.commit(&changes.collect::<Vec<_>>())?;
+        for (key, Seen { filed, entry, .. }) in &changed {
+            let now = entry.as_ref().and_then(Entry::filed);
+            for (filed, add) in [(*filed, false), (now, true)] {
+                let Some(Filed { aside, lane, seq }) = filed else { continue };
+                let book = self.book(key.line, lane)?;
+                let count = match aside {
+                    Aside::Spilled if seq > book.cursor => &mut book.spilled,
+                    Aside::Parked => &mut book.parked,
+                    _ => continue,
+                };
+                *count = if add { *count + 1 } else { count.saturating_sub(1) };
+            }
+        }
+        Ok(())
+    }
+
+    /// Keys aside after `after`, in order.
+    fn filed(&mut self, line: Name, aside: Aside, lane: Lane, after: u64, max: usize) -> Result<Vec<(u64, RowKey)>, Fault> {
+        self.settle()?;
+        self.shelf.filed(line, aside, lane, after, max)
     }
 
     /// Counts what lies there, the first time a line is met.
@@ -83,6 +150,7 @@ impl Overflow {
 
     /// How many jobs of the line lie aside.
     pub(super) fn held(&mut self, line: Name) -> Result<u64, Fault> {
+        self.settle()?;
         Ok(self.line(line)?.iter().map(|book| book.spilled + book.parked).sum())
     }
 
@@ -93,12 +161,13 @@ impl Overflow {
 
     /// Per lane, whether jobs of it are spilled: newer ones queue up behind them.
     pub(super) fn spilling(&mut self, line: Name) -> Result<Vec<bool>, Fault> {
+        self.settle()?;
         Ok(self.line(line)?.iter().map(|book| book.spilled > 0).collect())
     }
 
     /// A row that lies aside and is not back in its lane.
     fn aside(&mut self, key: &JobKey) -> Result<Option<Row>, Fault> {
-        let Some(entry) = self.shelf.load(key)? else { return Ok(None) };
+        let Some(entry) = self.seen(key)?.entry.clone() else { return Ok(None) };
         let Some(Filed { aside, lane, seq }) = entry.filed() else { return Ok(None) };
         let back = aside == Aside::Spilled && seq <= self.book(key.line, lane)?.cursor;
         let Some(waiting) = entry.state.waiting.filter(|_| !back && aside != Aside::Buried) else { return Ok(None) };
@@ -134,9 +203,11 @@ impl Overflow {
     pub(super) fn page(&mut self, line: Name, lane: Lane, max: usize) -> Result<Vec<Row>, Fault> {
         let after = self.book(line, lane)?.cursor;
         let mut rows = Vec::new();
-        for (seq, row) in self.shelf.filed(line, Aside::Spilled, lane, after, max)? {
-            let key = JobKey { line, row };
-            match self.shelf.load(&key)?.and_then(|entry| entry.state.waiting) {
+        let filed = self.filed(line, Aside::Spilled, lane, after, max)?;
+        let filed: Vec<(u64, JobKey)> = filed.into_iter().map(|(seq, row)| (seq, JobKey { line, row })).collect();
+        self.look_at(filed.iter().map(|(_, key)| key))?;
+        for (seq, key) in filed {
+            match self.seen(&key)?.entry.clone().and_then(|entry| entry.state.waiting) {
                 Some(waiting) => rows.push(Row { key, seq, waiting }),
                 None => self.pass(line, lane, seq)?,
             }
@@ -154,8 +225,7 @@ impl Overflow {
 
     /// J9: the run ended; its row goes, if it is still the one that was read.
     pub(super) fn ended(&mut self, key: &JobKey, seq: u64) -> Result<(), Fault> {
-        let Some(entry) = self.shelf.load(key)? else { return Ok(()) };
-        match entry.filed() {
+        match self.seen(key)?.entry.as_ref().and_then(Entry::filed) {
             Some(filed)
                 if filed.seq == seq && filed.aside == Aside::Spilled && seq <= self.book(key.line, filed.lane)?.cursor =>
             {
@@ -167,7 +237,7 @@ impl Overflow {
 
     /// Parked jobs queue up in the overflow of their lanes, to run whatever their age; says how many.
     pub(super) fn unpark(&mut self, line: Name, lane: Lane, max: usize) -> Result<u64, Fault> {
-        let page = self.shelf.filed(line, Aside::Parked, lane, 0, max)?;
+        let page = self.filed(line, Aside::Parked, lane, 0, max)?;
         for (_, row) in &page {
             self.unpark_one(&JobKey { line, row: row.clone() })?;
         }
@@ -192,16 +262,17 @@ impl Overflow {
     }
 
     pub(super) fn counts(&mut self, line: Name) -> Result<Vec<Asides>, Fault> {
+        self.settle()?;
         let books = self.line(line)?.clone();
         let mut out = Vec::with_capacity(books.len());
         for (at, book) in books.into_iter().enumerate() {
             let lane = Lane(at as u8);
-            let first = |aside: Aside, count: u64, after: u64| -> Result<Option<Millis>, Fault> {
+            let mut first = |aside: Aside, count: u64, after: u64| -> Result<Option<Millis>, Fault> {
                 if count == 0 {
                     return Ok(None);
                 }
-                let Some((_, row)) = self.shelf.filed(line, aside, lane, after, 1)?.pop() else { return Ok(None) };
-                let entry = self.shelf.load(&JobKey { line, row })?;
+                let Some((_, row)) = self.filed(line, aside, lane, after, 1)?.pop() else { return Ok(None) };
+                let entry = self.seen(&JobKey { line, row })?.entry.clone();
                 Ok(entry.and_then(|entry| entry.state.waiting).map(|waiting| waiting.load.first_offered))
             };
             let oldest_spilled = first(Aside::Spilled, book.spilled, book.cursor)?;
@@ -222,7 +293,7 @@ impl Overflow {
                     let lane = Lane(at as u8);
                     let mut after = if aside == Aside::Spilled { self.book(line, lane)?.cursor } else { 0 };
                     while which.state.is_none_or(|s| s == state) && out.len() < max {
-                        let page = self.shelf.filed(line, aside, lane, after, PAGE.min(max - out.len()))?;
+                        let page = self.filed(line, aside, lane, after, PAGE.min(max - out.len()))?;
                         let Some((last, _)) = page.last() else { break };
                         after = *last;
                         for (_, row) in page {
@@ -244,22 +315,17 @@ impl Overflow {
         seq
     }
 
-    /// Puts one key's entry on the shelf and keeps the counts.
+    /// One key's entry, on the shelf when the step ends.
     fn store(&mut self, key: &JobKey, after: Option<Entry>) -> Result<(), Fault> {
-        let before = self.shelf.load(key)?.and_then(|entry| entry.filed());
-        let now = after.as_ref().and_then(Entry::filed);
-        self.shelf.commit(&[Change { key, before, after: after.as_ref() }])?;
-        for (filed, add) in [(before, false), (now, true)] {
-            let Some(Filed { aside, lane, seq }) = filed else { continue };
-            let book = self.book(key.line, lane)?;
-            let count = match aside {
-                Aside::Spilled if seq > book.cursor => &mut book.spilled,
-                Aside::Parked => &mut book.parked,
-                _ => continue,
-            };
-            *count = if add { *count + 1 } else { count.saturating_sub(1) };
-        }
+        let seen = self.seen(key)?;
+        (seen.entry, seen.changed) = (after, true);
         Ok(())
+    }
+}
+
+impl Seen {
+    fn read(entry: Option<Entry>) -> Self {
+        Self { filed: entry.as_ref().and_then(Entry::filed), entry, changed: false }
     }
 }
 
@@ -272,19 +338,76 @@ fn listed(row: Row) -> Listed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::fault::FaultKind;
     use crate::io::jobbook::MemoryShelf;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     fn key(row: &str) -> JobKey {
         JobKey { line: Name::of("l"), row: RowKey::new(row) }
     }
 
     fn spill(overflow: &mut Overflow, row: &str) {
-        overflow.put(&key(row), Lane(0), 0, Load::default(), Hold::Spilled).unwrap();
+        overflow.step(|o| o.put(&key(row), Lane(0), 0, Load::default(), Hold::Spilled)).unwrap();
+    }
+
+    fn end(overflow: &mut Overflow, row: &str, seq: u64) {
+        overflow.step(|o| o.ended(&key(row), seq)).unwrap();
     }
 
     fn page(overflow: &mut Overflow) -> Vec<(String, u64)> {
-        let rows = overflow.page(Name::of("l"), Lane(0), 10).unwrap();
+        let rows = overflow.step(|o| o.page(Name::of("l"), Lane(0), 10)).unwrap();
         rows.into_iter().map(|row| (row.key.row.to_string(), row.seq)).collect()
+    }
+
+    /// Counts what it is asked to commit, and refuses when told to.
+    #[derive(Default)]
+    struct Watched {
+        shelf: MemoryShelf,
+        refuses: Arc<AtomicBool>,
+        commits: Arc<AtomicUsize>,
+    }
+
+    impl Shelf for Watched {
+        fn load(&self, key: &JobKey) -> Result<Option<Entry>, Fault> {
+            self.shelf.load(key)
+        }
+        fn filed(&self, line: Name, aside: Aside, lane: Lane, after: u64, max: usize) -> Result<Vec<(u64, RowKey)>, Fault> {
+            self.shelf.filed(line, aside, lane, after, max)
+        }
+        fn commit(&mut self, changes: &[Change<'_>]) -> Result<(), Fault> {
+            if self.refuses.load(Ordering::Relaxed) {
+                return Err(Fault::new(FaultKind::Full, "shelf", "no room"));
+            }
+            self.commits.fetch_add(1, Ordering::Relaxed);
+            self.shelf.commit(changes)
+        }
+    }
+
+    /// Goal: a disk is waited for once a step, and a step that fails changes nothing, its counts included. Method: steps of
+    /// many jobs on a shelf that counts, then refuses.
+    #[test]
+    fn a_step_is_one_commit_or_none() {
+        let watched = Watched::default();
+        let (commits, refuses) = (Arc::clone(&watched.commits), Arc::clone(&watched.refuses));
+        let mut overflow = Overflow::new(Box::new(watched), 1);
+        let many = |o: &mut Overflow, rows: std::ops::Range<u32>| {
+            rows.clone().try_for_each(|n| o.put(&key(&n.to_string()), Lane(0), 0, Load::default(), Hold::Spilled))?;
+            // Read back within the step: onto the one that was just put.
+            rows.map(|n| o.coalesce(&key(&n.to_string()), Lane(0), &Load::default())).collect::<Result<Vec<_>, _>>()
+        };
+        let answers = overflow.step(|o| many(o, 0..300)).unwrap();
+        assert_eq!(answers, vec![Some(Offered::Coalesced); 300]);
+        assert_eq!((commits.load(Ordering::Relaxed), overflow.total()), (1, 300));
+        refuses.store(true, Ordering::Relaxed);
+        assert!(overflow.step(|o| many(o, 200..400)).is_err());
+        let late = Fault::new(FaultKind::Timeout, "step", "in its middle");
+        refuses.store(false, Ordering::Relaxed);
+        assert!(overflow.step(|o| many(o, 200..400).and(Err::<(), _>(late))).is_err());
+        assert_eq!((commits.load(Ordering::Relaxed), overflow.total(), overflow.held(Name::of("l"))), (1, 300, Ok(300)));
+        assert_eq!(overflow.step(|o| o.coalesce(&key("399"), Lane(0), &Load::default())), Ok(None));
+        let order: Vec<String> = page(&mut overflow).into_iter().map(|(row, _)| row).collect();
+        assert_eq!(order, (0..10).map(|n| n.to_string()).collect::<Vec<_>>(), "in the order of arrival");
     }
 
     /// Goal: J9's generation. Method: a row comes back; its key spills anew; the end of the first leaves the second.
@@ -296,17 +419,18 @@ mod tests {
         let rows = page(&mut overflow);
         assert_eq!(rows.iter().map(|(row, _)| row.as_str()).collect::<Vec<_>>(), ["a", "b"]);
         let first = rows[0].1;
-        overflow.ended(&key("a"), first).unwrap();
+        end(&mut overflow, "a", first);
         assert_eq!(page(&mut overflow).len(), 2, "a row that never came back is not ended by anything");
         overflow.pass(Name::of("l"), Lane(0), first).unwrap();
-        assert_eq!(overflow.coalesce(&key("a"), Lane(0), &Load::default()).unwrap(), None, "it is in its lane");
+        let answer = overflow.step(|o| o.coalesce(&key("a"), Lane(0), &Load::default()));
+        assert_eq!(answer, Ok(None), "it is in its lane");
         spill(&mut overflow, "a");
-        overflow.ended(&key("a"), first).unwrap();
+        end(&mut overflow, "a", first);
         let rows = page(&mut overflow);
         assert_eq!(rows.iter().map(|(row, _)| row.as_str()).collect::<Vec<_>>(), ["b", "a"], "the later change stays");
         overflow.pass(Name::of("l"), Lane(0), rows[0].1).unwrap();
         overflow.pass(Name::of("l"), Lane(0), rows[1].1).unwrap();
-        overflow.ended(&key("b"), rows[0].1).unwrap();
+        end(&mut overflow, "b", rows[0].1);
         assert_eq!(overflow.held(Name::of("l")), Ok(0));
         overflow.life_lost().unwrap();
         assert_eq!(page(&mut overflow).len(), 1, "J11: what came back in the lost life lies aside again, what ended does not");

@@ -202,7 +202,7 @@ impl AsynqQueue {
         let (overflow, aside) = (Arc::clone(&self.inner.overflow), Arc::clone(&self.inner.aside));
         let work = move || {
             let mut overflow = overflow.lock().unwrap_or_else(|e| e.into_inner());
-            let answer = step(&mut overflow);
+            let answer = overflow.step(step);
             aside.store(overflow.total(), Ordering::Release);
             answer
         };

@@ -1,5 +1,6 @@
 //! Verdicts on runs (J7, J10, K5), and leases kept by progress.
 
+use super::overflow::Overflow;
 use super::queue::{AsynqQueue, arg};
 use super::scripts::Scope;
 use super::{keys, message};
@@ -71,7 +72,11 @@ impl AsynqQueue {
 
     pub(super) async fn rows_ended(&self, rows: Vec<(JobKey, u64)>) -> Result<(), Fault> {
         let _gate = self.inner.gate.lock().await;
-        self.aside(move |overflow| rows.into_iter().try_for_each(|(key, seq)| overflow.ended(&key, seq))).await
+        let end = move |overflow: &mut Overflow| {
+            overflow.look_at(rows.iter().map(|(key, _)| key))?;
+            rows.iter().try_for_each(|(key, seq)| overflow.ended(key, *seq))
+        };
+        self.aside(end).await
     }
 
     async fn finish_chunk(&self, scope: &Scope, chunk: &[usize], ends: &[End]) -> Result<Vec<String>, Fault> {

@@ -79,6 +79,14 @@ pub trait Shelf: Send {
     /// It cannot be read.
     fn load(&self, key: &JobKey) -> Result<Option<Entry>, Fault>;
 
+    /// As [`Shelf::load`], for each key in its place.
+    ///
+    /// # Errors
+    /// One of them cannot be read.
+    fn load_all(&self, keys: &[&JobKey]) -> Result<Vec<Option<Entry>>, Fault> {
+        keys.iter().map(|key| self.load(key)).collect()
+    }
+
     /// Keys aside after `after`, in order.
     ///
     /// # Errors

@@ -73,12 +73,7 @@ impl Mysql {
     ///
     /// # Errors
     /// By kind: see [`kind_of`].
-    pub fn rows<T: FromRow + Send + 'static>(
-        &self,
-        statement: &'static str,
-        table: &str,
-        params: Params,
-    ) -> Result<Vec<T>, Fault> {
+    pub fn rows<T: FromRow + Send + 'static>(&self, statement: &str, table: &str, params: Params) -> Result<Vec<T>, Fault> {
         let (pool, text) = (self.pool.clone(), statement.replace("{table}", table));
         self.wait(async move { pool.get_conn().await?.exec(text, params).await })
     }

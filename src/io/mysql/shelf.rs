@@ -12,6 +12,7 @@ use crate::domain::job::{Hold, JobKey, KeyState, Lane, Load, Waiting};
 use crate::io::jobbook::{Aside, Change, Entry, Shelf};
 use crate::settings::{MysqlSettings, Queue};
 use mysql_async::{Params, Row, Value};
+use std::collections::{HashMap, HashSet};
 use xxhash_rust::xxh3::xxh3_128;
 
 /// Rows of one statement; its parameters stay far below MySQL's 65,535.
@@ -38,8 +39,8 @@ const CREATE: &str = "CREATE TABLE IF NOT EXISTS {table} (
 const COLUMNS: usize = 15;
 const REPLACE: &str = "REPLACE INTO {table} (id, node, line, reason, lane, seq, row_key, attempts, first_offered, oldest_change, \
                        newest_change, must_write, run_late, types, detail) VALUES ";
-const LOAD: &str = "SELECT reason, lane, seq, attempts, first_offered, oldest_change, newest_change, must_write, run_late, types, \
-                    detail FROM {table} WHERE id = ?";
+const LOAD: &str = "SELECT id, reason, lane, seq, attempts, first_offered, oldest_change, newest_change, must_write, run_late, \
+                    types, detail FROM {table} WHERE id IN ";
 const IN_ORDER: &str = "SELECT seq, row_key FROM {table} WHERE node = ? AND line = ? AND reason = ? AND lane = ? AND seq > ? \
                         ORDER BY seq LIMIT ?";
 const ADOPT: &str = "UPDATE {table} SET lane = ? WHERE node = ? AND lane NOT IN ";
@@ -106,9 +107,9 @@ impl MysqlShelf {
         self.lanes.get(usize::from(lane.0)).map_or("", |name| name.as_str())
     }
 
-    fn id(&self, key: &JobKey) -> Value {
+    fn id(&self, key: &JobKey) -> Vec<u8> {
         let text = [self.node.as_str(), key.line.as_str(), key.row.as_str()].join("\0");
-        Value::from(xxh3_128(text.as_bytes()).to_be_bytes().to_vec())
+        xxh3_128(text.as_bytes()).to_be_bytes().to_vec()
     }
 
     fn corrupt(&self, key: &JobKey, what: &str) -> Fault {
@@ -124,7 +125,7 @@ impl MysqlShelf {
             _ => None,
         };
         vec![
-            self.id(key),
+            Value::from(self.id(key)),
             Value::from(self.node.as_str()),
             Value::from(key.line.as_str()),
             Value::from(reason(aside)),
@@ -183,9 +184,21 @@ fn marks(n: usize) -> String {
 
 impl Shelf for MysqlShelf {
     fn load(&self, key: &JobKey) -> Result<Option<Entry>, Fault> {
+        Ok(self.load_all(&[key])?.pop().flatten())
+    }
+
+    fn load_all(&self, keys: &[&JobKey]) -> Result<Vec<Option<Entry>>, Fault> {
         self.ready()?;
-        let rows: Vec<Row> = self.way.rows(LOAD, &self.table, Params::Positional(vec![self.id(key)]))?;
-        rows.first().map(|row| self.entry(key, row)).transpose()
+        let mut found: HashMap<Vec<u8>, Row> = HashMap::new();
+        let ids: Vec<Vec<u8>> = keys.iter().map(|key| self.id(key)).collect();
+        for chunk in ids.chunks(ROWS_PER_STATEMENT) {
+            let text = format!("{LOAD}({})", marks(chunk.len()));
+            let ids = chunk.iter().cloned().map(Value::from).collect();
+            let rows: Vec<Row> = self.way.rows(&text, &self.table, Params::Positional(ids))?;
+            found.extend(rows.into_iter().filter_map(|row| Some((row.get("id")?, row))));
+        }
+        let entry = |(key, id): (&&JobKey, &Vec<u8>)| found.get(id).map(|row| self.entry(key, row)).transpose();
+        keys.iter().zip(&ids).map(entry).collect()
     }
 
     fn filed(&self, line: Name, aside: Aside, lane: Lane, after: u64, max: usize) -> Result<Vec<(u64, RowKey)>, Fault> {
@@ -200,12 +213,12 @@ impl Shelf for MysqlShelf {
         self.ready()?;
         // The last change of a key counts; a key whose end is not aside has no row.
         let (mut put, mut gone): (Vec<Vec<Value>>, Vec<Value>) = (Vec::new(), Vec::new());
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         for change in changes.iter().rev().filter(|change| seen.insert(change.key)) {
             let after = change.after.and_then(|entry| Some((entry, entry.filed()?, entry.state.waiting.as_ref()?)));
             match after {
                 Some((entry, filed, waiting)) => put.push(self.values(change.key, waiting, filed.aside, entry.seq)),
-                None => gone.push(self.id(change.key)),
+                None => gone.push(self.id(change.key).into()),
             }
         }
         let mut statements = Vec::new();
