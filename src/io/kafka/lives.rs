@@ -80,13 +80,11 @@ impl<C: ConsumerContext + 'static> Lives<C> {
     }
 
     async fn look_once(&self, topic: Name, partitions: Option<Vec<i32>>) -> Result<Life, Fault> {
-        let (consumer, group) = (Arc::clone(&self.consumer), self.group);
-        let seeing = move || see(&*consumer, topic, partitions, group);
-        let seen = tokio::task::spawn_blocking(seeing).await;
-        let seen = seen.map_err(|e| Fault::new(FaultKind::Panicked, format!("topic {topic}"), e))??;
         for _ in 0..TRIES {
             let held = self.rows.meta(&key(topic)).await?;
             let known = held.as_deref().map(|text| parse(topic, text)).transpose()?;
+            // After the memory was read: a log seen before it may be shorter than what another process has remembered since.
+            let seen = self.see(topic, partitions.clone()).await?;
             let mut memory = known.clone().unwrap_or_else(|| TopicMemory::first(&seen));
             let breaks = memory.judge(&seen);
             let news = known.is_none() || (breaks.is_empty() && memory.remember(&seen));
@@ -95,6 +93,13 @@ impl<C: ConsumerContext + 'static> Lives<C> {
             }
         }
         Err(Fault::new(FaultKind::Timeout, format!("memory of topic {topic}"), "others were quicker with every change"))
+    }
+
+    async fn see(&self, topic: Name, partitions: Option<Vec<i32>>) -> Result<TopicSeen, Fault> {
+        let (consumer, group) = (Arc::clone(&self.consumer), self.group);
+        let seeing = move || see(&*consumer, topic, partitions, group);
+        let seen = tokio::task::spawn_blocking(seeing).await;
+        seen.map_err(|e| Fault::new(FaultKind::Panicked, format!("topic {topic}"), e))?
     }
 
     async fn store(&self, topic: Name, held: Option<&str>, memory: &TopicMemory) -> Result<bool, Fault> {

@@ -129,8 +129,9 @@ impl Member {
     pub(super) async fn learn(&self, topic: Name) -> (TopicMemory, Vec<Break>, TopicSeen) {
         let (rows, key) = (HullRows(Arc::clone(&self.hull)), memory_key(topic));
         loop {
-            let seen = self.group.seen(topic);
             if let Ok(held) = rows.meta(&key).await {
+                // After the memory, as the real source: a log is at least as long as what is remembered of it.
+                let seen = self.group.seen(topic);
                 let known: Option<TopicMemory> = held.as_deref().map(|text| serde_json::from_str(text).unwrap());
                 let mut memory = known.clone().unwrap_or_else(|| TopicMemory::first(&seen));
                 let breaks = memory.judge(&seen);
