@@ -6,7 +6,7 @@
 
 use super::assignment::PartitionCut;
 use super::{BEGIN_AGAIN, Supervisor};
-use crate::domain::fault::Fault;
+use crate::domain::fault::{Fault, FaultKind, panic_text};
 use crate::domain::ids::{Name, RowKey};
 use crate::messages::intake::SkipTo;
 use crate::ports::ledger::Ledger;
@@ -16,6 +16,9 @@ use crate::ports::rows::RowStore;
 use crate::ports::source::Cut;
 use crate::telemetry::{GapFound, WaitingFor};
 use actix::prelude::*;
+use futures_util::FutureExt;
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 /// How far a line's sweep is: the queue's life alone when it is done, else with the next row key behind [`APART`].
@@ -56,7 +59,12 @@ impl Supervisor {
             queue: Arc::clone(&self.stores.queue),
             ledger: Arc::clone(&self.ledger),
         };
-        let sweeping = async move { (sweep.run().await, sweep.life) };
+        let sweeping = async move {
+            // It takes the ways that the workers take, and what fails there must not end who watches over them.
+            let swept = AssertUnwindSafe(sweep.run()).catch_unwind().await;
+            let panicked = |panic: Box<dyn Any + Send>| Err(Fault::new(FaultKind::Panicked, "sweep", panic_text(&*panic)));
+            (swept.unwrap_or_else(panicked), sweep.life)
+        };
         ctx.spawn(sweeping.into_actor(self).map(|(swept, life), act, _| {
             act.sweeping = false;
             match swept {
