@@ -47,7 +47,7 @@ impl Mark {
         (last_before(self.next, epochs) == self.epoch).then_some(self.next)
     }
 
-    /// As [`Self::fmt`] wrote it; `None` for anything else.
+    /// As it was printed; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         let (next, epoch) = text.split_once(EPOCH).unwrap_or((text, "0"));
         Some(Self { next: NextOffset(next.parse().ok()?), epoch: Epoch(epoch.parse().ok()?) })

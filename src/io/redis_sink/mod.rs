@@ -25,8 +25,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 /// Documents and bytes of one script, at most: a server does nothing else while a script runs, and its Lua copies all of them
-/// before it begins. A few dozen stay in a core's cache: with documents of 1 KB a script of 50 costs a server 5 to 15 % less
-/// for each than one of 200 or 500, and one of 10 is no better.
+/// before it begins. A few dozen documents of 1 KB stay in a core's cache; hundreds do not, and ten gain nothing more.
 const SCRIPT_DOCS_MAX: usize = 50;
 const SCRIPT_BYTES_MAX: usize = 4 << 20;
 /// Keys a server looks at in one step of a list.
