@@ -1,11 +1,11 @@
 //! One batch of jobs decided: which writes, and which verdict for each job. No clock, no I/O.
 //!
 //! Keeps J7 (retries, and what uses them up), J8 (late is an alarm), K1, K4, K5, M1's count of ambiguity, V2 (version and
-//! document come from the one row that was read). Knows nothing of queues and sinks but their plain data.
+//! document come from the one row that was read), V5. Knows nothing of queues and sinks but their plain data.
 
 use super::taps;
 use crate::domain::fault::{Fault, FaultKind, panic_text};
-use crate::domain::ids::{Millis, Name, RowId};
+use crate::domain::ids::{Millis, Name, RowId, RowKey, RowVersion};
 use crate::domain::job::{Load, Settled, Verdict};
 use crate::domain::line::{DeleteMode, Line};
 use crate::domain::row::WideRow;
@@ -58,6 +58,8 @@ struct Held {
     verdict: Option<Verdict>,
     /// K5: the hash of what was written or is known to be there.
     document: Option<u64>,
+    /// The row's, of what the sink was asked.
+    version: RowVersion,
     outcome: Option<Outcome>,
     late: Option<Duration>,
     ambiguous: u32,
@@ -69,8 +71,8 @@ struct Held {
 /// What is told of one job besides its verdict.
 enum Outcome {
     Document(DocumentOutcome),
-    Superseded { version: crate::domain::ids::RowVersion, held: Option<crate::domain::ids::RowVersion> },
-    Rejected { version: crate::domain::ids::RowVersion, reason: String },
+    Superseded { version: RowVersion, held: Option<RowVersion> },
+    Rejected { version: RowVersion, reason: String },
     Retried(Fault),
 }
 
@@ -85,8 +87,17 @@ enum Wish {
 
 impl Delivery {
     pub fn new(jobs: Vec<Taken>, policy: Policy) -> Self {
-        let held =
-            |job| Held { job, verdict: None, document: None, outcome: None, late: None, ambiguous: 0, delays: None, shown: None };
+        let held = |job| Held {
+            job,
+            verdict: None,
+            document: None,
+            version: RowVersion::default(),
+            outcome: None,
+            late: None,
+            ambiguous: 0,
+            delays: None,
+            shown: None,
+        };
         Self { jobs: jobs.into_iter().map(held).collect(), policy, waiting_for: None }
     }
 
@@ -131,6 +142,7 @@ impl Delivery {
                 Wish::Write(write, hash) => {
                     held.shown = taps::document(&write, row.as_ref());
                     held.document = Some(hash);
+                    held.version = write.version;
                     plan.jobs.push(index);
                     plan.writes.push(write);
                 }
@@ -159,12 +171,21 @@ impl Delivery {
                 SinkOutcome::Superseded(newer) => {
                     held.verdict = Some(Verdict::Done);
                     held.document = None;
-                    held.outcome = Some(Outcome::Superseded { version: Default::default(), held: newer });
+                    held.outcome = Some(Outcome::Superseded { version: held.version, held: newer });
                 }
                 SinkOutcome::Retry { fault, counts } => self.again(*index, fault, counts, now),
-                SinkOutcome::Rejected(reason) => held.bury(Default::default(), reason),
+                SinkOutcome::Rejected(reason) => held.bury(held.version, reason),
             }
         }
+    }
+
+    /// V5: the rows for which the sink told a version above ours, and that version.
+    pub fn superseded(&self) -> Vec<(RowKey, RowVersion)> {
+        let told = |h: &Held| match &h.outcome {
+            Some(Outcome::Superseded { held: Some(held), .. }) => Some((h.job.key.row.clone(), *held)),
+            _ => None,
+        };
+        self.jobs.iter().filter_map(told).collect()
     }
 
     /// J7: back-off with jitter, capped; a fault that is not the job's own uses up no try and makes the line wait.
@@ -221,7 +242,7 @@ impl Held {
         self.outcome = Some(Outcome::Document(outcome));
     }
 
-    fn bury(&mut self, version: crate::domain::ids::RowVersion, reason: String) {
+    fn bury(&mut self, version: RowVersion, reason: String) {
         self.verdict = Some(Verdict::Bury { reason: reason.clone() });
         self.document = None;
         self.outcome = Some(Outcome::Rejected { version, reason });

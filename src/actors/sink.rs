@@ -7,8 +7,9 @@ use super::delivery::{Delivery, Plan, Policy, Target};
 
 use crate::domain::breaker::{Breaker, Leave, Side};
 use crate::domain::fault::{Advice, Fault};
-use crate::domain::ids::{Millis, RowId};
+use crate::domain::ids::{Millis, RowId, RowKey, RowVersion};
 use crate::domain::line::Line;
+use crate::domain::row::WideRow;
 use crate::domain::schema::{RowKind, Schema};
 use crate::domain::steps::{self, Step};
 use crate::messages::control::{Drain, Stop};
@@ -17,7 +18,7 @@ use crate::ports::clock::Moment;
 use crate::ports::queue::{Batch, JobQueue};
 use crate::ports::rows::RowStore;
 use crate::ports::sink::{Freshness, Sink};
-use crate::telemetry::{JobOutcome, LineMeters, StoreMeters, StoreOp};
+use crate::telemetry::{JobOutcome, LineMeters, SinkAhead, StoreMeters, StoreOp};
 use actix::prelude::*;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -231,6 +232,7 @@ async fn deliver(setup: &SinkSetup, batch: Batch, asked: Moment) -> Ran {
                 let target = Target { line: &setup.line, kind: &setup.kind, schema: &setup.schema, skip };
                 let plan = delivery.plan(&rows, &target, (setup.clock)());
                 write(setup, &mut delivery, plan, fresh.clone()).await;
+                look_behind(setup, &delivery.superseded()).await;
             }
         }
     };
@@ -254,7 +256,7 @@ async fn deliver(setup: &SinkSetup, batch: Batch, asked: Moment) -> Ran {
     Ran { jobs, waiting_for, took: started.elapsed() }
 }
 
-async fn read(setup: &SinkSetup, ids: Vec<RowId>) -> Result<Vec<Option<crate::domain::row::WideRow>>, Fault> {
+async fn read(setup: &SinkSetup, ids: Vec<RowId>) -> Result<Vec<Option<WideRow>>, Fault> {
     let started = Instant::now();
     let rows = setup.rows.read(ids).await;
     setup.store_meters.request(StoreOp::Read, started.elapsed());
@@ -271,6 +273,23 @@ async fn write(setup: &SinkSetup, delivery: &mut Delivery, plan: Plan, fresh: Fr
     setup.meters.request(started.elapsed());
     steps::reached(Step::DocumentWritten);
     delivery.written(&plan.jobs, outcomes, (setup.clock)());
+}
+
+/// V5: a version comes from a row that was stored, so a row that is read after the sink told of a newer document is at least as
+/// new. One that is not was lost.
+async fn look_behind(setup: &SinkSetup, superseded: &[(RowKey, RowVersion)]) {
+    if superseded.is_empty() {
+        return;
+    }
+    let ids = superseded.iter().map(|(key, _)| RowId { kind: setup.line.kind, key: key.clone() });
+    // Who cannot look raises no alarm: the next document of the row will.
+    let Ok(rows) = read(setup, ids.collect()).await else { return };
+    let version = |row: &Option<WideRow>| row.as_ref().map_or(RowVersion::default(), |row| row.version(setup.kind.version));
+    let behind = superseded.iter().zip(rows.iter().map(version)).filter(|((_, held), version)| held > version);
+    let behind: Vec<_> = behind.collect();
+    if let Some(((row, held), version)) = behind.first() {
+        SinkAhead { row, version: *version, held: *held, rows: behind.len() }.emit(&setup.meters);
+    }
 }
 
 /// Progress keeps the leases: they are extended while the work goes on, and no longer.

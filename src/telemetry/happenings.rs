@@ -192,6 +192,26 @@ impl Superseded<'_> {
     }
 }
 
+/// V5: a sink holds more than the rows themselves have; told of one of them.
+#[derive(Debug)]
+pub struct SinkAhead<'a> {
+    pub row: &'a RowKey,
+    /// The row's, read after the sink's answer.
+    pub version: RowVersion,
+    pub held: RowVersion,
+    pub rows: usize,
+}
+impl SinkAhead<'_> {
+    pub fn emit(&self, meters: &LineMeters) {
+        meters.ahead(self.rows as u64);
+        let Self { row, version, held, rows } = self;
+        error!(
+            line = %meters.line(), %row, %version, %held, rows,
+            "sink holds newer documents than the row store has rows: rows were lost, unless records are just being read again"
+        );
+    }
+}
+
 /// K1: the sink will never accept this document. The job is buried by whoever finishes it.
 #[derive(Debug)]
 pub struct DocumentRejected<'a> {

@@ -185,6 +185,11 @@ impl LineMeters {
     pub fn ambiguous(&self, fields: u64) {
         self.ambiguous.increment(fields);
     }
+    /// V5: counted here, told by `SinkAhead`.
+    pub(super) fn ahead(&self, rows: u64) {
+        metrics::counter!(INVARIANT_VIOLATIONS, "id" => Invariant::VersionsRise.label()).increment(rows);
+        self.totals.add_sinks_ahead(rows);
+    }
     /// J8: counted here, told by `JobLate`.
     pub(super) fn late(&self) {
         self.late.increment(1);

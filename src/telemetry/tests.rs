@@ -236,6 +236,7 @@ fn happenings_count() {
         let line = LineMeters::new(Name::of("l"), &totals);
         let row = RowKey::new("r");
         Superseded { row: &row, version: RowVersion(1), held: Some(RowVersion(2)) }.emit(&line);
+        SinkAhead { row: &row, version: RowVersion(1), held: RowVersion(2), rows: 3 }.emit(&line);
         DocumentRejected { row: &row, version: RowVersion(1), reason: "r" }.emit(&line);
         JobBuried { row: &row, attempts: 1, reason: "r" }.emit(&line);
         JobRetried { row: &row, attempts: 1, fault: &Fault::new(FaultKind::Timeout, "sink", "no answer") }.emit(&line);
@@ -244,5 +245,7 @@ fn happenings_count() {
     let documents = |o| totals.documents(o);
     assert_eq!([DocumentOutcome::Superseded, DocumentOutcome::Rejected].map(documents), [1; 2]);
     assert_eq!([JobOutcome::Buried, JobOutcome::Retried].map(|o| totals.jobs(o)), [1; 2]);
-    assert_eq!(value(&text, r#"widerow_invariant_violations_total{id="I1"}"#), Some(1.0));
+    let violated = |id: &str| value(&text, &format!(r#"widerow_invariant_violations_total{{id="{id}"}}"#));
+    assert_eq!(["I1", "I2"].map(violated), [Some(1.0), Some(3.0)]);
+    assert_eq!(totals.sinks_ahead(), 3);
 }

@@ -16,6 +16,7 @@ pub struct Totals {
     jobs: [AtomicU64; JobOutcome::ALL.len()],
     documents: [AtomicU64; DocumentOutcome::ALL.len()],
     dead_letters: AtomicU64,
+    sinks_ahead: AtomicU64,
 }
 
 impl Totals {
@@ -36,6 +37,9 @@ impl Totals {
     }
     pub(super) fn add_documents(&self, outcome: DocumentOutcome, n: u64) {
         self.documents[outcome.index()].fetch_add(n, Relaxed);
+    }
+    pub(super) fn add_sinks_ahead(&self, n: u64) {
+        self.sinks_ahead.fetch_add(n, Relaxed);
     }
     pub(super) fn add_dead_letter(&self) {
         self.dead_letters.fetch_add(1, Relaxed);
@@ -62,6 +66,10 @@ impl Totals {
     }
     pub fn documents(&self, outcome: DocumentOutcome) -> u64 {
         self.documents[outcome.index()].load(Relaxed)
+    }
+    /// Documents that a sink held of a higher version than their row had (V5).
+    pub fn sinks_ahead(&self) -> u64 {
+        self.sinks_ahead.load(Relaxed)
     }
     /// Distinct positions that became dead letters.
     pub fn dead_letters(&self) -> u64 {

@@ -8,9 +8,10 @@ use super::world::{Feed, SHOP, World, ended, look, run, until};
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 use widerow::domain::fault::{Fault, FaultKind};
-use widerow::domain::ids::Name;
+use widerow::domain::ids::{Name, RowKey, RowVersion};
 use widerow::io::memory::Call;
 use widerow::messages::observe::{ActorKind, ActorState, Observation};
+use widerow::ports::sink::{Body, Sink, SinkOutcome, SinkWrite};
 use widerow::supervisor::{Engine, IdleState};
 use widerow::telemetry::{DocumentOutcome, JobOutcome};
 
@@ -62,7 +63,45 @@ on_queues!(
     a_delete_during_the_run_ends_deleted,
     one_worker_probes_a_silent_sink,
     a_row_that_was_never_born_writes_nothing,
+    a_sink_above_its_row_is_an_alarm,
 );
+
+/// V5: a sink that holds more than the row has is an alarm; one that another run was quicker to write is none. Method: a
+/// document of a version no row had; then the row overtakes it.
+fn a_sink_above_its_row_is_an_alarm(make: Make) {
+    let world = World::new(SHOP, "", |_| {}).on_queue(make);
+    let write = |version| SinkWrite {
+        id: "n1".into(),
+        version: RowVersion(version),
+        body: Body::Index("{}".into()),
+        row: RowKey::new("n1"),
+        types: Vec::new(),
+    };
+    run(async {
+        let (engine, feed) = world.start_fed();
+        feed.begin().await;
+        world.sink.before.shut();
+        feed.deliver(&order(1, 0)).await;
+        until("the first run is at the sink", async || (world.sink.came() == 1).then_some(())).await;
+        let version = world.sink.came.lock().unwrap()[0].1.0;
+        assert_eq!(world.sink.inner.write(vec![write(version + 1)]).await, [SinkOutcome::Written]);
+        world.sink.before.open();
+        settled(&world, 1).await;
+        assert_eq!((world.totals.documents(DocumentOutcome::Superseded), world.totals.sinks_ahead()), (1, 1));
+
+        world.sink.before.shut();
+        feed.deliver(&order(2, 0)).await;
+        until("the second run is at the sink", async || (world.sink.came() == 2).then_some(())).await;
+        feed.deliver(&order(3, 0)).await;
+        until("the row is newer than both", async || (jobs(&world).await == (1, 1)).then_some(())).await;
+        let version = world.sink.came.lock().unwrap()[1].1.0;
+        assert_eq!(world.sink.inner.write(vec![write(version + 1)]).await, [SinkOutcome::Written]);
+        world.sink.before.open();
+        settled(&world, 3).await;
+        assert_eq!((world.totals.documents(DocumentOutcome::Superseded), world.totals.sinks_ahead()), (2, 1));
+        over(engine, feed, &world, 3).await;
+    });
+}
 
 /// Children that come before their root cost no write; once the root was there, its end is a delete (K4).
 fn a_row_that_was_never_born_writes_nothing(make: Make) {

@@ -7,6 +7,7 @@
 //!   their bounds by `tests/it/bounds.rs`, where a store stands still.
 //! - I10 in `run.rs`: rest must come, and last, once faults have stopped.
 //! - I11 in `group.rs`, at every commit.
+//! - V5's alarm here: it is never raised for nothing.
 //! - I12 here and in `run.rs`: at rest no ticket is open, no record uncommitted, and no job waits, runs, or lies aside.
 
 use super::group::Group;
@@ -21,6 +22,7 @@ use widerow::messages::control::Picture;
 use widerow::ports::ledger::Ledger;
 use widerow::ports::rows::RowStore;
 use widerow::ports::sink::Sink;
+use widerow::telemetry::Totals;
 
 /// Records of one commit that are looked at: the newest are the ones a fault would leave out.
 const LOOKED_AT: usize = 12;
@@ -67,6 +69,14 @@ pub fn bounded(sea: &Sea, picture: &Picture) {
     let (open, _) = open_and_span(picture);
     if open > in_flight {
         sea.wrong(format!("I8: {open} records open in one partition, at most {in_flight} may be"));
+    }
+}
+
+/// V5: where no row was ever lost or purged, no sink is above its row, and nobody says so.
+pub fn quiet(sea: &Sea, totals: &Totals) {
+    let (ahead, went) = (totals.sinks_ahead(), sea.rows.losses() > 0 || sea.is_purged());
+    if ahead > 0 && !went {
+        sea.wrong(format!("V5: {ahead} documents are said to be above rows that were never lost"));
     }
 }
 

@@ -416,6 +416,7 @@ async fn simulate(plan: Plan, mut dice: Dice, kind: Kind) -> Outcome {
         rested = rest(&mut harness, &mut deaths).await;
     }
     for node in harness.nodes.values().filter(|_| rested) {
+        checks::quiet(&sea, &node.engine.totals);
         if let Ok(picture) = node.engine.look().await {
             checks::rests_bounded(&sea, &picture);
         }
