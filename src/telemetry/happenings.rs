@@ -207,7 +207,7 @@ impl SinkAhead<'_> {
         let Self { row, version, held, rows } = self;
         error!(
             line = %meters.line(), %row, %version, %held, rows,
-            "sink holds newer documents than the row store has rows: rows were lost, unless records are just being read again"
+            "sink holds newer documents than the row store has rows: rows were lost, are just being read again, or share a document"
         );
     }
 }
