@@ -52,7 +52,7 @@ impl Bed {
     pub fn new() -> Self {
         let began = Instant::now();
         let (redis, kafka, hbase, search) = thread::scope(|scope| {
-            let hbase = scope.spawn(|| servers::with_heap(Kind::Hbase, "1g"));
+            let hbase = scope.spawn(|| servers::with_heap(Kind::Hbase, "2g"));
             let search = scope.spawn(|| servers::with_heap(Kind::Search, "1g"));
             let kafka = scope.spawn(|| servers::with_heap(Kind::Kafka, "512m"));
             (servers::redis(), joined(kafka), joined(hbase), joined(search))

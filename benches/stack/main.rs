@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 fn main() {
     let run = std::env::args().nth(1).filter(|name| !name.starts_with('-')).unwrap_or_else(|| "stack".to_owned());
     match run.as_str() {
-        "stack" => stack("stack", argument("--events", 120_000), argument("--rounds", 2)),
+        "stack" => stack("stack", argument("--events", 120_000), argument("--rounds", 3)),
         "backlog" => stack("backlog", argument("--events", 500_000), argument("--rounds", 1)),
         "freshness" => open::freshness(),
         "hot" => open::hot(),

@@ -18,7 +18,7 @@ use widerow::io::hbase::client::{Client, ClientSettings};
 use widerow::io::hbase::types::TableName;
 
 pub fn run() {
-    let (events, rounds) = (argument("--events", 60_000), argument("--rounds", 2));
+    let (events, rounds) = (argument("--events", 60_000), argument("--rounds", 3));
     let program = build();
     let mut report = Report::new("peers");
     naive(&mut report, events);
