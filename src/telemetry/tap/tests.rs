@@ -1,10 +1,11 @@
 use super::*;
 
-/// Other tests of this process may tell events of their own: ours are known by their row.
+/// Other tests of this process tell events of their own: each test's are known by its row.
 const ROW: &str = "tap-test-row-8812";
+const ROW_OF_THE_SLOW: &str = "tap-test-row-8813";
 
-fn wish(stages: &[TapStage]) -> TapWish {
-    TapWish { stages: stages.to_vec(), key: Some(ROW.to_owned()), mask: mask(), lanes: Vec::new() }
+fn wish(stages: &[TapStage], row: &str) -> TapWish {
+    TapWish { stages: stages.to_vec(), key: Some(row.to_owned()), mask: mask(), lanes: Vec::new() }
 }
 
 fn mask() -> Mask {
@@ -43,7 +44,7 @@ fn hidden_values_are_starred() {
 /// Goal: a listener sees its stages and its row, in order, and nothing once it is gone. Method: two listeners.
 #[tokio::test]
 async fn listeners_see_what_they_asked_for() {
-    let (jobs, all) = (TapListener::open(wish(&[TapStage::Job])).unwrap(), TapListener::open(wish(&[])).unwrap());
+    let (jobs, all) = (TapListener::open(wish(&[TapStage::Job], ROW)).unwrap(), TapListener::open(wish(&[], ROW)).unwrap());
     assert!(tapped(TapStage::Row), "somebody listens to everything");
     say(TapStage::Row, ROW, 1);
     say(TapStage::Job, "another", 2);
@@ -59,12 +60,12 @@ async fn listeners_see_what_they_asked_for() {
 /// Goal: a slow listener costs bounded memory, and hears how much it missed. Method: one more event than there is room.
 #[test]
 fn what_does_not_fit_is_counted() {
-    let slow = TapListener::open(wish(&[TapStage::Document])).unwrap();
+    let slow = TapListener::open(wish(&[TapStage::Document], ROW_OF_THE_SLOW)).unwrap();
     for n in 0..WAITING_MAX as u64 + 5 {
-        say(TapStage::Document, ROW, n);
+        say(TapStage::Document, ROW_OF_THE_SLOW, n);
     }
     assert_eq!(slow.dropped(), 5);
     assert_eq!(slow.take().as_deref(), Some(r#"{"n":0,"stage":"document"}"#));
-    say(TapStage::Document, ROW, 7);
+    say(TapStage::Document, ROW_OF_THE_SLOW, 7);
     assert_eq!((slow.dropped(), slow.0.waiting().lines.len()), (5, WAITING_MAX));
 }
