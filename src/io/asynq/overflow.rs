@@ -13,6 +13,7 @@ use crate::domain::quick::QuickMap;
 use crate::io::jobbook::{Aside, Change, Entry, Filed, Shelf};
 use crate::ports::queue::{JobState, Listed, Which};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry as Entries;
 
 /// Rows read at once.
 const PAGE: usize = 500;
@@ -82,11 +83,10 @@ impl Overflow {
     }
 
     fn seen(&mut self, key: &JobKey) -> Result<&mut Seen, Fault> {
-        if !self.seen.contains_key(key) {
-            let read = Seen::read(self.shelf.load(key)?);
-            self.seen.insert(key.clone(), read);
-        }
-        Ok(self.seen.entry(key.clone()).or_insert_with(|| Seen::read(None)))
+        Ok(match self.seen.entry(key.clone()) {
+            Entries::Occupied(seen) => seen.into_mut(),
+            Entries::Vacant(free) => free.insert(Seen::read(self.shelf.load(key)?)),
+        })
     }
 
     /// What lies on the shelf is what was stored so far; the counts say the same.
