@@ -36,6 +36,13 @@ async fn settled(world: &World, done: u64) {
     until(&what, async || (world.totals.jobs(JobOutcome::Done) == done && jobs(world).await == (0, 0)).then_some(())).await;
 }
 
+/// A change whose write, the sink's so many-th, is held before it is done.
+async fn held_at_the_sink(world: &World, feed: &Feed, status: u64, came: usize) {
+    world.sink.before.shut();
+    feed.deliver(&order(status, 0)).await;
+    until("the run is at the sink", async || (world.sink.came() == came).then_some(())).await;
+}
+
 async fn over(engine: Engine, feed: Feed, world: &World, status: u64) {
     feed.end().await;
     assert_eq!(ended(&engine).await, IdleState::Idle);
@@ -80,18 +87,14 @@ fn a_sink_above_its_row_is_an_alarm(make: Make) {
     run(async {
         let (engine, feed) = world.start_fed();
         feed.begin().await;
-        world.sink.before.shut();
-        feed.deliver(&order(1, 0)).await;
-        until("the first run is at the sink", async || (world.sink.came() == 1).then_some(())).await;
+        held_at_the_sink(&world, &feed, 1, 1).await;
         let version = world.sink.came.lock().unwrap()[0].1.0;
         assert_eq!(world.sink.inner.write(vec![write(version + 1)]).await, [SinkOutcome::Written]);
         world.sink.before.open();
         settled(&world, 1).await;
         assert_eq!((world.totals.documents(DocumentOutcome::Superseded), world.totals.sinks_ahead()), (1, 1));
 
-        world.sink.before.shut();
-        feed.deliver(&order(2, 0)).await;
-        until("the second run is at the sink", async || (world.sink.came() == 2).then_some(())).await;
+        held_at_the_sink(&world, &feed, 2, 2).await;
         feed.deliver(&order(3, 0)).await;
         until("the row is newer than both", async || (jobs(&world).await == (1, 1)).then_some(())).await;
         let version = world.sink.came.lock().unwrap()[1].1.0;
@@ -132,9 +135,7 @@ fn a_change_during_the_run_gets_a_follow_up(make: Make) {
     run(async {
         let (engine, feed) = world.start_fed();
         feed.begin().await;
-        world.sink.before.shut();
-        feed.deliver(&order(1, 0)).await;
-        until("the first run is at the sink", async || (world.sink.came() == 1).then_some(())).await;
+        held_at_the_sink(&world, &feed, 1, 1).await;
         for status in 2..=6 {
             feed.deliver(&order(status, 0)).await;
         }
@@ -221,9 +222,7 @@ fn a_delete_during_the_run_ends_deleted(make: Make) {
     run(async {
         let (engine, feed) = world.start_fed();
         feed.begin().await;
-        world.sink.before.shut();
-        feed.deliver(&order(1, 0)).await;
-        until("the first run is at the sink", async || (world.sink.came() == 1).then_some(())).await;
+        held_at_the_sink(&world, &feed, 1, 1).await;
         let gone = json!({ "database": "trade", "table": "orders", "type": "delete", "ts": 1,
             "data": { "id": 1, "order_no": "n1", "status": 1 } });
         feed.deliver(&gone).await;
