@@ -205,7 +205,7 @@ impl Before {
     }
 
     /// C4: the columns that a change to `after` changed: told of both rows, or of `after` alone.
-    pub fn changed(&self, after: &Image) -> SmallVec<[Name; 4]> {
+    pub fn changed(&self, after: &Image) -> SmallVec<[Name; 8]> {
         let told = self.told.iter().map(|(name, _)| name).filter(|name| after.get(*name) != Value::Absent);
         told.chain(self.untold.iter().copied()).collect()
     }

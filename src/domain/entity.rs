@@ -27,16 +27,19 @@ use std::sync::Arc;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Batch<T> {
     /// At most one per line.
-    pub offers: Vec<Offer>,
+    pub offers: Offers,
     pub tickets: Tickets<T>,
 }
+
+/// Nearly every row kind has one line.
+pub type Offers = SmallVec<[Offer; 1]>;
 
 /// Nearly every write carries one or two.
 pub type Tickets<T> = SmallVec<[T; 2]>;
 
 impl<T> Default for Batch<T> {
     fn default() -> Self {
-        Self { offers: Vec::new(), tickets: Tickets::new() }
+        Self { offers: Offers::new(), tickets: Tickets::new() }
     }
 }
 

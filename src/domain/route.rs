@@ -92,7 +92,7 @@ pub struct Touched {
     pub table: Option<Name>,
     /// Every column counts as changed.
     pub all: bool,
-    pub columns: SmallVec<[Name; 4]>,
+    pub columns: SmallVec<[Name; 8]>,
     /// An insert, delete or move of a root row: concerns every line whatever its `when`.
     pub life: bool,
     /// The insert of a root row, not by a snapshot.
