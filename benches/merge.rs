@@ -30,11 +30,12 @@ fn main() {
         .collect();
     let mut report = Report::new("merge");
     let change = |(at, image): (usize, &Image)| WideRow {
-        parts: vec![Part {
+        parts: [Part {
             id: PartId { table: Name::of("orders"), child: "".into() },
             tombstone: None,
             cells: Cells::of_image(image.clone(), Stamp(at as i64 + 1)),
-        }],
+        }]
+        .into(),
         ..WideRow::default()
     };
     let changes: Vec<WideRow> = images.iter().enumerate().map(change).collect();

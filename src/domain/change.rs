@@ -4,6 +4,7 @@
 //! Knows nothing of formats, entities or stamps.
 
 use super::ids::{Millis, Name, Stamp};
+use super::packed::{Packed, Slot};
 use super::schema::TableId;
 use smallvec::SmallVec;
 
@@ -28,97 +29,62 @@ impl<'a> Value<'a> {
 
 /// The columns of one row at one moment, packed: two allocations whatever the number of columns.
 #[derive(Clone, Default)]
-pub struct Image {
-    pub(super) slots: Vec<Slot>,
-    pub(super) text: String,
-}
-
-/// Where a column's text lies. Images and cells share it, so that an image becomes cells where it stands.
-#[derive(Clone, Copy)]
-pub(super) struct Slot {
-    pub(super) name: Name,
-    /// Of a cell; an image's columns have none yet.
-    pub(super) stamp: Stamp,
-    pub(super) start: u32,
-    /// [`NULL`] marks SQL null.
-    pub(super) len: u32,
-}
-pub(super) const NULL: u32 = u32::MAX;
+pub struct Image(pub(super) Packed);
 
 impl Image {
     pub fn with_capacity(columns: usize, bytes: usize) -> Self {
-        Self { slots: Vec::with_capacity(columns), text: String::with_capacity(bytes) }
+        Self(Packed::with_capacity(columns, bytes))
+    }
+
+    /// What `fill` sets, in room of just that size; copies of it share the room.
+    pub(super) fn filled<E>(fill: impl FnOnce(&mut Image) -> Result<(), E>) -> Result<Self, E> {
+        let mut image = Self(Packed::in_used_room());
+        let filled = fill(&mut image).map(|()| Self(image.0.to_shared()));
+        image.0.give_back();
+        filled
     }
 
     /// Sets a column; the last one told wins (C8). `Absent` tells nothing.
     pub fn set(&mut self, name: Name, value: Value<'_>) {
-        let slot = match value {
-            Value::Absent => return,
-            Value::Null => Slot { name, stamp: Stamp::default(), start: 0, len: NULL },
-            Value::Text(text) => {
-                let start = self.text.len() as u32;
-                self.text.push_str(text);
-                Slot { name, stamp: Stamp::default(), start, len: text.len() as u32 }
-            }
-        };
-        self.place(slot);
+        if value != Value::Absent {
+            self.0.set(name, Stamp::default(), value.text());
+        }
     }
 
     /// Sets a column to text that `write` appends in place.
     pub fn set_with(&mut self, name: Name, write: impl FnOnce(&mut String)) {
-        let start = self.text.len();
-        write(&mut self.text);
-        let len = (self.text.len() - start) as u32;
-        self.place(Slot { name, stamp: Stamp::default(), start: start as u32, len });
-    }
-
-    fn place(&mut self, slot: Slot) {
-        // Wire order is nearly always the order names were first met in, so this is nearly always a push.
-        match self.slots.last() {
-            Some(last) if last.name >= slot.name => match self.slots.binary_search_by_key(&slot.name, |s| s.name) {
-                Ok(at) => self.slots[at] = slot,
-                Err(at) => self.slots.insert(at, slot),
-            },
-            _ => self.slots.push(slot),
-        }
+        self.0.set_with(name, Stamp::default(), write);
     }
 
     pub fn get(&self, name: Name) -> Value<'_> {
-        match self.slots.binary_search_by_key(&name, |s| s.name) {
-            Ok(at) => self.value(self.slots[at]),
-            Err(_) => Value::Absent,
-        }
+        self.0.find(name).map_or(Value::Absent, |slot| self.value(slot))
     }
 
     /// As [`Image::get`], looking at one place first.
     pub fn get_near(&self, name: Name, hint: usize) -> Value<'_> {
-        match self.slots.get(hint) {
+        match self.0.slots().get(hint) {
             Some(slot) if slot.name == name => self.value(*slot),
             _ => self.get(name),
         }
     }
 
     fn value(&self, slot: Slot) -> Value<'_> {
-        if slot.len == NULL {
-            return Value::Null;
-        }
-        let start = slot.start as usize;
-        Value::Text(&self.text[start..start + slot.len as usize])
+        self.0.value(slot).map_or(Value::Null, Value::Text)
     }
 
     /// Columns that are told, in name order; never `Absent`.
     pub fn iter(&self) -> impl Iterator<Item = (Name, Value<'_>)> {
-        self.slots.iter().map(|slot| (slot.name, self.value(*slot)))
+        self.0.slots().iter().map(|slot| (slot.name, self.value(*slot)))
     }
 
     pub fn len(&self) -> usize {
-        self.slots.len()
+        self.0.len()
     }
     pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.0.is_empty()
     }
     pub fn text_bytes(&self) -> usize {
-        self.text.len()
+        self.0.text_bytes()
     }
 
     /// `self` with every column `over` tells replaced: a before image from an after image and the producer's old values (C5).
@@ -128,10 +94,6 @@ impl Image {
             out.set(name, value);
         }
         out
-    }
-
-    fn unset(&mut self, name: Name) {
-        self.slots.retain(|slot| slot.name != name);
     }
 }
 
@@ -158,10 +120,6 @@ impl<'a> FromIterator<(Name, Value<'a>)> for Image {
     }
 }
 
-/// Room for the columns that a change usually changes, and for their text.
-const FEW_COLUMNS: usize = 8;
-const SHORT_BYTES: usize = 16;
-
 /// How the row before a change differed from the row after it.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Before {
@@ -186,15 +144,16 @@ impl Before {
         now: Value<'_>,
         tell: impl FnOnce(&mut Image) -> Result<(), E>,
     ) -> Result<(), E> {
-        if self.told.slots.capacity() == 0 {
-            self.told = Image::with_capacity(FEW_COLUMNS, FEW_COLUMNS * SHORT_BYTES);
+        if !self.told.0.has_room() {
+            // Differences last from one record's decoding to its routing: the room of the last ones does for the next.
+            self.told = Image(Packed::in_used_room());
         }
         tell(&mut self.told)?;
         let was = self.told.get(name);
         if was == Value::Absent && now != Value::Absent {
             self.untold.push(name);
         } else if was == now {
-            self.told.unset(name);
+            self.told.0.unset(name);
         }
         Ok(())
     }
@@ -214,6 +173,12 @@ impl Before {
     pub fn whole(&self, after: &Image) -> Image {
         let kept = after.iter().filter(|(name, _)| !self.untold.contains(name));
         kept.collect::<Image>().overlaid(&self.told)
+    }
+}
+
+impl Drop for Before {
+    fn drop(&mut self) {
+        std::mem::take(&mut self.told.0).give_back();
     }
 }
 

@@ -82,7 +82,8 @@ pub struct EntityState<T> {
 /// One write and what may be said once it is acknowledged.
 #[derive(Debug)]
 struct Bundle<T> {
-    change: WideRow,
+    /// Made with the first change, so that an entity at rest is small; shared only once it flies.
+    change: Option<Arc<WideRow>>,
     batch: Batch<T>,
 }
 
@@ -131,8 +132,8 @@ impl<T> EntityState<T> {
 
     /// The batch that goes out after the newest unacknowledged write of the change's table row.
     fn batch_behind(&mut self, change: &RowChange) -> Option<&mut Batch<T>> {
-        let writes = |row: &WideRow| row.part(&change.part).is_some();
-        if writes(&self.pending.change) {
+        let writes = |row: &Arc<WideRow>| row.part(&change.part).is_some();
+        if self.pending.change.as_ref().is_some_and(writes) {
             return Some(&mut self.pending.batch);
         }
         self.flying.as_mut().filter(|flight| writes(&flight.change)).map(|flight| &mut flight.batch)
@@ -140,14 +141,13 @@ impl<T> EntityState<T> {
 
     /// The write to send, unless one is in flight (N1) or nothing waits.
     pub fn next_write(&mut self) -> Option<RowWrite> {
-        if self.flying.is_some() || self.pending.change.parts.is_empty() {
+        if self.flying.is_some() {
             return None;
         }
-        let mut bundle = std::mem::take(&mut self.pending);
+        let mut change = self.pending.change.take()?;
         // Set, not added to: what is sent again after an unknown outcome needs one bump, like any write (V1).
-        bundle.change.counter = i64::from(self.counted);
-        let change = Arc::new(bundle.change);
-        self.flying = Some(Flight { change: Arc::clone(&change), batch: bundle.batch });
+        Arc::make_mut(&mut change).counter = i64::from(self.counted);
+        self.flying = Some(Flight { change: Arc::clone(&change), batch: std::mem::take(&mut self.pending.batch) });
         self.doubted = false;
         Some(RowWrite { row: self.row.clone(), change })
     }
@@ -221,21 +221,21 @@ impl<T> EntityState<T> {
         let moves: usize = self.moves.iter().map(|(change, _)| size_of_val(change) + bytes_of(&change.effect)).sum();
         size_of::<Self>()
             + self.known.bytes()
-            + bytes_of_work(&self.pending.change, &self.pending.batch)
-            + self.flying.as_ref().map_or(0, |f| bytes_of_work(&f.change, &f.batch))
+            + bytes_of_work(self.pending.change.as_deref(), &self.pending.batch)
+            + self.flying.as_ref().map_or(0, |f| bytes_of_work(Some(&f.change), &f.batch))
             + moves
     }
 }
 
 impl<T> Default for Bundle<T> {
     fn default() -> Self {
-        Self { change: WideRow::default(), batch: Batch::default() }
+        Self { change: None, batch: Batch::default() }
     }
 }
 
 impl<T> Bundle<T> {
     fn is_empty(&self) -> bool {
-        self.change.parts.is_empty() && self.batch.tickets.is_empty()
+        self.change.is_none() && self.batch.tickets.is_empty()
     }
 
     /// Merges a change into the write (M4, M5, M7).
@@ -254,20 +254,24 @@ impl<T> Bundle<T> {
             Effect::MoveOut(_) => return,
         };
         let coming = Part { id: change.part, tombstone, cells };
-        if self.change.keys.is_empty() {
-            self.change.keys = change.keys;
+        let row = Arc::make_mut(self.change.get_or_insert_default());
+        if row.keys.is_empty() {
+            row.keys = change.keys;
         }
-        match self.change.parts.binary_search_by(|held| held.id.cmp(&coming.id)) {
-            Ok(at) => self.change.base += i64::from(self.change.parts[at].merge(&coming)),
-            Err(at) => self.change.parts.insert(at, coming),
+        match row.parts.binary_search_by(|held| held.id.cmp(&coming.id)) {
+            Ok(at) => row.base += i64::from(row.parts[at].merge(&coming)),
+            Err(at) => row.parts.insert(at, coming),
         }
     }
 
     /// Puts older work under this one: of equal stamps the later write still wins (M4).
     fn put_behind(&mut self, older: Flight<T>) {
-        let older = Self { change: Arc::unwrap_or_clone(older.change), batch: older.batch };
-        let newer = std::mem::replace(self, older);
-        self.change.merge(&newer.change);
+        let Flight { mut change, batch } = older;
+        let newer = std::mem::take(self);
+        if let Some(newer) = &newer.change {
+            Arc::make_mut(&mut change).merge(newer);
+        }
+        *self = Self { change: Some(change), batch };
         for offer in newer.batch.offers {
             self.batch.offer(offer);
         }
@@ -303,13 +307,11 @@ impl<T> Batch<T> {
     }
 }
 
-fn bytes_of_work<T>(change: &WideRow, batch: &Batch<T>) -> usize {
-    let parts = change
-        .parts
-        .iter()
-        .map(|p| size_of::<Part>() + p.id.child.len() + p.cells.text_bytes() + p.cells.len() * size_of::<(u64, u64, u64)>());
-    let offers = batch.offers.len() * size_of::<Offer>();
-    parts.sum::<usize>() + change.keys.text_bytes() + offers + batch.tickets.len() * size_of::<T>()
+fn bytes_of_work<T>(change: Option<&WideRow>, batch: &Batch<T>) -> usize {
+    let part =
+        |p: &Part| size_of::<Part>() + p.id.child.len() + p.cells.text_bytes() + p.cells.len() * size_of::<(u64, u64, u64)>();
+    let row = |row: &WideRow| size_of::<WideRow>() + row.parts.iter().map(part).sum::<usize>() + row.keys.text_bytes();
+    change.map_or(0, row) + batch.offers.len() * size_of::<Offer>() + batch.tickets.len() * size_of::<T>()
 }
 
 fn bytes_of(effect: &Effect) -> usize {

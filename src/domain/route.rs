@@ -234,9 +234,9 @@ impl Target<'_> {
                 ),
             )
         };
-        let mut keys = Keys::default();
+        let mut told = SmallVec::<[(Name, &str); 4]>::new();
         for (key_column, column) in self.kind.key_columns.iter().zip(&self.table.route) {
-            keys.set(*key_column, Value::Text(image.get(*column).text().ok_or_else(|| missing(*column))?));
+            told.push((*key_column, image.get(*column).text().ok_or_else(|| missing(*column))?));
         }
         let child = if self.table.single {
             "".into()
@@ -246,10 +246,12 @@ impl Target<'_> {
             }
             child_key(self.table.id.iter().filter_map(|c| image.get(*c).text()))
         };
-        let key = self.kind.key.rendered(|column| keys.get(column).text(), RowKey::new).map_err(missing)?;
+        let text = |column| told.iter().rfind(|(name, _)| *name == column).map(|(_, text)| *text);
+        let key = self.kind.key.rendered(text, RowKey::new).map_err(missing)?;
         if key.as_str().is_empty() {
             return Err(BadRecord::new(BadReason::MissingKey, format!("the row key of kind `{}` is empty", self.kind.name)));
         }
+        let keys = Keys::beside(&key, told);
         let row = RowId { kind: self.kind.name, key };
         Ok(Place { row, part: PartId { table: self.table.short, child }, keys })
     }

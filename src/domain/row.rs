@@ -3,9 +3,10 @@
 //! Keeps M1 (parts by table and child key), M4 through `merge.rs`, M5 (tombstone cells), M6 (alive), M8 (a fill over a
 //! fill raises the base), M9 (key columns stand in the row). Knows nothing of stores and packs nothing.
 
-use super::change::{Image, NULL, Slot, Value};
-use super::ids::{Millis, Name, RowVersion, Stamp};
+use super::change::{Image, Value};
+use super::ids::{Millis, Name, RowKey, RowVersion, Stamp};
 use super::merge;
+use super::packed::{Packed, Slot};
 use super::schema::{RowKind, VersionKind};
 use super::version;
 use smallvec::SmallVec;
@@ -23,17 +24,66 @@ pub struct PartId {
 }
 
 /// M9: the key columns' values. Few and short: kept in place, without an allocation for two of the usual length.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct Keys(SmallVec<[(Name, Option<compact_str::CompactString>); 2]>);
+#[derive(Clone, Default)]
+pub struct Keys(SmallVec<[(Name, Option<KeyText>); 2]>);
+
+/// One key column's text.
+#[derive(Clone)]
+enum KeyText {
+    Own(compact_str::CompactString),
+    /// It stands in the row key, and shares its room.
+    Within {
+        key: RowKey,
+        start: u32,
+        len: u32,
+    },
+}
+
+/// Longer texts would take an allocation of their own.
+const IN_PLACE_MAX: usize = size_of::<compact_str::CompactString>();
+
+impl KeyText {
+    fn of(text: &str, key: &RowKey) -> Self {
+        if text.len() <= IN_PLACE_MAX {
+            return Self::Own(text.into());
+        }
+        let whole = key.as_str();
+        let start = if whole.ends_with(text) { Some(whole.len() - text.len()) } else { whole.find(text) };
+        match start {
+            Some(start) => Self::Within { key: key.clone(), start: start as u32, len: text.len() as u32 },
+            None => Self::Own(text.into()),
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Own(text) => text,
+            Self::Within { key, start, len } => &key.as_str()[*start as usize..][..*len as usize],
+        }
+    }
+}
 
 impl Keys {
+    /// The texts of a row of this key; those that stand in it whole need no room of their own.
+    pub fn beside<'a>(key: &RowKey, texts: impl IntoIterator<Item = (Name, &'a str)>) -> Self {
+        let mut keys = Self::default();
+        for (name, text) in texts {
+            keys.put(name, Some(KeyText::of(text, key)));
+        }
+        keys
+    }
+
     /// Sets a column; the last one told wins. `Absent` tells nothing.
     pub fn set(&mut self, name: Name, value: Value<'_>) {
         let value = match value {
             Value::Absent => return,
             Value::Null => None,
-            Value::Text(text) => Some(text.into()),
+            Value::Text(text) => Some(KeyText::Own(text.into())),
         };
+        self.put(name, value);
+    }
+
+    fn put(&mut self, name: Name, value: Option<KeyText>) {
         match self.0.iter().position(|(held, _)| *held >= name) {
             Some(at) if self.0[at].0 == name => self.0[at].1 = value,
             Some(at) => self.0.insert(at, (name, value)),
@@ -43,12 +93,16 @@ impl Keys {
 
     pub fn get(&self, name: Name) -> Value<'_> {
         let found = self.0.iter().find(|(held, _)| *held == name);
-        found.map_or(Value::Absent, |(_, value)| value.as_deref().map_or(Value::Null, Value::Text))
+        found.map_or(Value::Absent, |(_, value)| Self::value(value))
     }
 
     /// Columns in name order; never `Absent`.
     pub fn iter(&self) -> impl Iterator<Item = (Name, Value<'_>)> {
-        self.0.iter().map(|(name, value)| (*name, value.as_deref().map_or(Value::Null, Value::Text)))
+        self.0.iter().map(|(name, value)| (*name, Self::value(value)))
+    }
+
+    fn value(value: &Option<KeyText>) -> Value<'_> {
+        value.as_ref().map_or(Value::Null, |text| Value::Text(text.as_str()))
     }
 
     pub fn len(&self) -> usize {
@@ -58,9 +112,16 @@ impl Keys {
         self.0.is_empty()
     }
     pub fn text_bytes(&self) -> usize {
-        self.0.iter().map(|(_, value)| value.as_ref().map_or(0, |text| text.len())).sum()
+        self.iter().filter_map(|(_, value)| value.text()).map(str::len).sum()
     }
 }
+
+impl PartialEq for Keys {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+impl Eq for Keys {}
 
 impl std::fmt::Debug for Keys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -99,81 +160,60 @@ pub struct Cell<'a> {
 
 /// The cells of one table row, packed: two allocations whatever the number of columns.
 #[derive(Default)]
-pub struct Cells {
-    slots: Vec<Slot>,
-    text: String,
-}
+pub struct Cells(Packed);
 
 impl Clone for Cells {
     fn clone(&self) -> Self {
-        Self { slots: self.slots.clone(), text: self.text.clone() }
+        Self(self.0.clone())
     }
     /// Keeps its own room: a row that is replaced whole is the usual write.
     fn clone_from(&mut self, source: &Self) {
-        self.slots.clone_from(&source.slots);
-        self.text.clone_from(&source.text);
+        self.0.clone_from(&source.0);
     }
 }
 
 impl Cells {
     pub fn with_capacity(cells: usize, bytes: usize) -> Self {
-        Self { slots: Vec::with_capacity(cells), text: String::with_capacity(bytes) }
+        Self(Packed::with_capacity(cells, bytes))
     }
 
     /// Every column of an image at one stamp (M7: changed or not).
     pub fn of_image(image: Image, stamp: Stamp) -> Self {
-        let Image { mut slots, text } = image;
-        slots.iter_mut().for_each(|slot| slot.stamp = stamp);
-        Self { slots, text }
+        let Image(mut packed) = image;
+        packed.stamp(stamp);
+        Self(packed)
     }
 
     /// Sets a cell whatever was there; merging is [`Cells::merge`]'s.
     pub fn push(&mut self, cell: Cell<'_>) {
-        let (start, len) = match cell.value {
-            None => (0, NULL),
-            Some(text) => {
-                let start = self.text.len() as u32;
-                self.text.push_str(text);
-                (start, text.len() as u32)
-            }
-        };
-        let slot = Slot { name: cell.name, stamp: cell.stamp, start, len };
-        match self.slots.last() {
-            Some(last) if last.name >= cell.name => match self.slots.binary_search_by_key(&cell.name, |s| s.name) {
-                Ok(at) => self.slots[at] = slot,
-                Err(at) => self.slots.insert(at, slot),
-            },
-            _ => self.slots.push(slot),
-        }
+        self.0.set(cell.name, cell.stamp, cell.value);
     }
 
     pub fn len(&self) -> usize {
-        self.slots.len()
+        self.0.len()
     }
     pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.0.is_empty()
     }
     pub fn text_bytes(&self) -> usize {
-        self.text.len()
+        self.0.text_bytes()
     }
 
     /// Cells in name order.
     pub fn iter(&self) -> impl Iterator<Item = Cell<'_>> {
-        self.slots.iter().map(|s| self.cell(*s))
+        self.0.slots().iter().map(|s| self.cell(*s))
     }
 
     pub fn get(&self, name: Name) -> Option<Cell<'_>> {
-        self.slots.binary_search_by_key(&name, |s| s.name).ok().map(|at| self.cell(self.slots[at]))
+        self.0.find(name).map(|slot| self.cell(slot))
     }
 
     fn cell(&self, slot: Slot) -> Cell<'_> {
-        let start = slot.start as usize;
-        let value = (slot.len != NULL).then(|| &self.text[start..start + slot.len as usize]);
-        Cell { name: slot.name, stamp: slot.stamp, value }
+        Cell { name: slot.name, stamp: slot.stamp, value: self.0.value(slot) }
     }
 
     pub fn highest(&self) -> Option<Stamp> {
-        self.slots.iter().map(|s| s.stamp).max()
+        self.0.slots().iter().map(|s| s.stamp).max()
     }
 
     /// M4, cell by cell. Says how many fills met a fill of another value (M8).
@@ -183,8 +223,8 @@ impl Cells {
             return 0;
         }
         let mut refilled = 0;
-        let mut out = Cells::with_capacity(self.len() + coming.len(), self.text.len() + coming.text.len());
-        let (mut held, mut new) = (self.slots.iter().peekable(), coming.slots.iter().peekable());
+        let mut out = Cells::with_capacity(self.len() + coming.len(), self.text_bytes() + coming.text_bytes());
+        let (mut held, mut new) = (self.0.slots().iter().peekable(), coming.0.slots().iter().peekable());
         loop {
             let cell = match (held.peek(), new.peek()) {
                 (None, None) => break,
@@ -210,15 +250,15 @@ impl Cells {
 
     /// The usual case: an after image with every column we hold, newer than all of them.
     fn replaced_whole_by(&self, coming: &Cells) -> bool {
-        let Some(lowest) = coming.slots.iter().map(|s| s.stamp).min() else { return false };
-        self.slots.len() == coming.slots.len()
-            && self.slots.iter().zip(&coming.slots).all(|(h, n)| h.name == n.name && h.stamp < lowest)
+        let (held, coming) = (self.0.slots(), coming.0.slots());
+        let Some(lowest) = coming.iter().map(|s| s.stamp).min() else { return false };
+        held.len() == coming.len() && held.iter().zip(coming).all(|(h, n)| h.name == n.name && h.stamp < lowest)
     }
 
     /// Drops what the tombstone covers (purge, M5); says how many, whose stamps the base takes over (V3).
     pub fn retain_above(&mut self, stamp: Stamp) -> u32 {
         let before = self.len();
-        let mut out = Cells::with_capacity(before, self.text.len());
+        let mut out = Cells::with_capacity(before, self.text_bytes());
         for cell in self.iter().filter(|c| c.stamp > stamp) {
             out.push(cell);
         }
@@ -298,8 +338,11 @@ pub struct WideRow {
     /// Marks of the `m` family by name (C5 `moved:…`); the highest stands.
     pub marks: Vec<(String, Stamp)>,
     /// Sorted by [`PartId`].
-    pub parts: Vec<Part>,
+    pub parts: Parts,
 }
+
+/// Many a row, and nearly every change, has one.
+pub type Parts = SmallVec<[Part; 1]>;
 
 impl WideRow {
     pub fn part(&self, id: &PartId) -> Option<&Part> {

@@ -93,7 +93,7 @@ pub fn tombstone(stamp: i64) -> Tombstone {
 pub fn row(parts: Vec<Part>) -> WideRow {
     let mut out = WideRow { keys: told_keys(&[("order_no", "7"), ("product_id", "7")]), ..WideRow::default() };
     for part in parts {
-        out.merge(&WideRow { parts: vec![part], ..WideRow::default() });
+        out.merge(&WideRow { parts: [part].into(), ..WideRow::default() });
     }
     out
 }

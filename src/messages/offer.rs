@@ -3,7 +3,6 @@
 use super::ticket::Ticket;
 use crate::domain::entity::{Offers, Tickets};
 use crate::domain::ids::Millis;
-use crate::domain::job::Offer;
 
 /// Jobs owed for content that is acknowledged in the row store (J3). The offerer settles the tickets once the queue has
 /// accepted the offers durably (J5).

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 use widerow::domain::change::Value;
 use widerow::domain::ids::{Name, RowId, RowVersion, Stamp};
-use widerow::domain::row::{Keys, Part, WideRow};
+use widerow::domain::row::{Keys, Parts, WideRow};
 use widerow::domain::schema::VersionKind;
 use widerow::ports::rows::version_of;
 use widerow::settings::Wal;
@@ -143,7 +143,7 @@ struct Run {
     stamp: AtomicI64,
     writing: AtomicUsize,
     model: Mutex<HashMap<RowId, WideRow>>,
-    contents: Mutex<HashMap<(RowId, RowVersion), Vec<Part>>>,
+    contents: Mutex<HashMap<(RowId, RowVersion), Parts>>,
 }
 
 fn id_of(n: u64) -> (RowId, VersionKind) {

@@ -180,7 +180,7 @@ impl Folded {
             Effect::Delete => part.tombstone = tombstone(change.stamp),
             Effect::MoveOut(_) => unreachable!("waits in its own list"),
         }
-        let row = WideRow { parts: vec![part], ..WideRow::default() };
+        let row = WideRow { parts: [part].into(), ..WideRow::default() };
         self.rows.entry(change.row.clone()).or_default().merge(&row);
     }
 

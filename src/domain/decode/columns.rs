@@ -81,17 +81,17 @@ impl<'a> Columns<'a> {
 
     /// The image of the members `wanted` says yes to.
     pub(super) fn image_of(&mut self, row: &'a str, wanted: impl Fn(&str) -> bool) -> Result<Image, BadRecord> {
-        let mut image = Image::with_capacity(self.known.len().max(16), row.len());
         let mut next = 0;
-        each_member(row, |member, raw| {
-            if wanted(&member) {
-                let at = self.find(&member, next)?;
-                next = at + 1;
-                self.put(&mut image, at, raw)?;
-            }
-            Ok(())
-        })?;
-        Ok(image)
+        Image::filled(|image| {
+            each_member(row, |member, raw| {
+                if wanted(&member) {
+                    let at = self.find(&member, next)?;
+                    next = at + 1;
+                    self.put(image, at, raw)?;
+                }
+                Ok(())
+            })
+        })
     }
 
     /// The row after a change, and how it differed before. What is written alike means the same, so only what is not is
@@ -102,19 +102,22 @@ impl<'a> Columns<'a> {
     pub(super) fn images(&mut self, inner: &Inner<'a>, before: &'a str, after: &'a str) -> Result<(Image, Before), BadRecord> {
         let old = self.raws(inner, before, &[])?;
         let new = self.raws(inner, after, &old)?;
-        let (mut row, mut was) = (Image::with_capacity(new.len(), after.len()), Before::default());
+        let mut was = Before::default();
         let nothing = "";
-        for at in 0..old.len().max(new.len()) {
-            let (old, new) = (*old.get(at).unwrap_or(&nothing), *new.get(at).unwrap_or(&nothing));
-            if !new.is_empty() {
-                self.put(&mut row, at, new)?;
+        let row = Image::filled(|row| {
+            for at in 0..old.len().max(new.len()) {
+                let (old, new) = (*old.get(at).unwrap_or(&nothing), *new.get(at).unwrap_or(&nothing));
+                if !new.is_empty() {
+                    self.put(row, at, new)?;
+                }
+                if std::ptr::eq(old, new) || old == new {
+                    continue;
+                }
+                let name = self.known[at].name;
+                was.told(name, row.get_near(name, at), |image| if old.is_empty() { Ok(()) } else { self.put(image, at, old) })?;
             }
-            if std::ptr::eq(old, new) || old == new {
-                continue;
-            }
-            let name = self.known[at].name;
-            was.told(name, row.get_near(name, at), |image| if old.is_empty() { Ok(()) } else { self.put(image, at, old) })?;
-        }
+            Ok::<_, BadRecord>(())
+        })?;
         Ok((row, was))
     }
 

@@ -4,7 +4,7 @@ use crate::domain::fault::FaultKind;
 use crate::domain::job::Lane;
 use crate::domain::line::{Selector, When};
 use crate::domain::route::{MoveOut, Touched};
-use crate::domain::row::PartId;
+use crate::domain::row::{PartId, Parts};
 use crate::domain::samples::{dead, line, name, part, part_id, row, row_id, shop, told, told_keys};
 
 const NOW: Millis = Millis(1_000);
@@ -242,7 +242,7 @@ fn a_move_is_judged_by_mark_and_content() {
         (Some(row(vec![part("order_item", "1", 9, &[("note", None)])])), MoveVerdict::NotYet),
         (Some(row(vec![part("order_item", "1", 9, &[("qty", Some("2")), ("note", Some(""))])])), MoveVerdict::NotYet),
         (Some(row(vec![dead(held(9), 9)])), MoveVerdict::NotYet),
-        (Some(row(vec![held(9)])).map(|r| WideRow { parts: vec![], ..r }), MoveVerdict::NotYet),
+        (Some(row(vec![held(9)])).map(|r| WideRow { parts: Parts::new(), ..r }), MoveVerdict::NotYet),
         (Some(marked(50)), MoveVerdict::AlreadyDone),
         (Some(marked(51)), MoveVerdict::AlreadyDone),
     ] {

@@ -14,7 +14,7 @@ fn change(child: u8, columns: &[u8], stamp: i64, delete: bool, reborn: bool) -> 
         (false, true) if stamp > 0 => Some(tombstone(stamp - 1)),
         (false, _) => None,
     };
-    WideRow { parts: vec![part], ..WideRow::default() }
+    WideRow { parts: [part].into(), ..WideRow::default() }
 }
 
 fn changes(stamps: std::ops::Range<i64>) -> impl Strategy<Value = WideRow> {
@@ -220,7 +220,7 @@ fn purge_takes_only_what_is_old_and_dead() {
     let purged = row.purge(Millis(50), VersionKind::Weight);
     assert_eq!(purged, Purged { cells: 2, tombstones: 2, marks: 1 });
     let left = part("orders", "4", 8, &[("a", Some("z"))]);
-    assert_eq!(row.parts, vec![young, revoked, left]);
+    assert_eq!(row.parts.to_vec(), [young, revoked, left]);
     assert_eq!(row.marks, vec![("moved:orders:2:0".to_owned(), Stamp(5))]);
     assert_eq!(row.base, 7 * 4, "V3: tombstone stamp + 1 for each of two cells and two tombstones");
 }
@@ -234,4 +234,27 @@ fn keys_and_marks() {
     }
     let keyed = WideRow { keys: told_keys(&[("order_no", "7")]), ..WideRow::default() };
     assert_eq!(merged([&marked(1), &keyed, &marked(2)]).keys, keyed.keys);
+}
+
+/// Goal: key texts that share the row key's room are the same texts, whatever stands where. Method: a table of row keys and
+/// texts, against keys of their own.
+#[test]
+fn keys_beside_a_row_key_are_the_keys() {
+    let long = "230822154713450000004711";
+    let longer = format!("{long}9王");
+    for (key, texts) in [
+        ("11:4711", vec!["4711"]),
+        (&*format!("7119:{longer}"), vec![&*longer]),
+        (&*format!("{longer}:x:{longer}y"), vec![&*longer, "x"]),
+        ("md5:4711", vec![&*longer, ""]),
+        (&*format!("{longer}{long}"), vec![&*longer, long, &*longer]),
+    ] {
+        let names = ["key_c", "key_a", "key_b"].map(Name::of);
+        let told = || names.into_iter().zip(texts.iter().copied());
+        let own: Keys = told().map(|(name, text)| (name, Value::Text(text))).collect();
+        let beside = Keys::beside(&RowKey::new(key), told());
+        assert_eq!(beside, own, "{key}");
+        assert_eq!(beside.text_bytes(), own.text_bytes(), "{key}");
+        assert!(told().all(|(name, text)| beside.get(name) == Value::Text(text)), "{key}: {beside:?}");
+    }
 }

@@ -59,7 +59,7 @@ impl MemoryRowStore {
         for (_, (shard, kept)) in lost {
             let mut shard = shard.lock().unwrap_or_else(|e| e.into_inner());
             for (row, held) in &mut *shard {
-                held.parts = kept.get(row).map_or_else(Vec::new, |kept| kept.parts.clone());
+                held.parts = kept.get(row).map_or_else(Default::default, |kept| kept.parts.clone());
             }
         }
         self.losses.fetch_add(1, Ordering::AcqRel);

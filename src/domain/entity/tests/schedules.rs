@@ -143,7 +143,7 @@ impl World {
         for (ticket, change) in self.changes.iter().enumerate().filter(|(t, _)| !self.refused.contains(t)) {
             let mut one = Bundle::<usize>::default();
             one.merge(change.clone(), NOW);
-            fold.merge(&one.change);
+            one.change.iter().for_each(|one| fold.merge(one));
             assert_eq!(self.answers[ticket], 1, "ticket {ticket} was answered {} times", self.answers[ticket]);
         }
         fold

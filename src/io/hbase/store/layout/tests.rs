@@ -108,7 +108,7 @@ fn changes() -> impl Strategy<Value = WideRow> {
             let mut part = part("item", &child, stamp, if kind == 0 { &[][..] } else { &cells });
             part.tombstone = (kind < 2).then(|| tombstone(stamp - i64::from(kind)));
             let marks = if mark { vec![("moved:item:1:0".to_owned(), Stamp(stamp))] } else { Vec::new() };
-            WideRow { keys: told_keys(&[("order_no", "7")]), counter: 1, base: stamp % 2, marks, parts: vec![part] }
+            WideRow { keys: told_keys(&[("order_no", "7")]), counter: 1, base: stamp % 2, marks, parts: [part].into() }
         },
     )
 }
@@ -180,7 +180,7 @@ fn other_services_read_plain_cells() {
     dead.tombstone = Some(Tombstone { stamp: Stamp(9), written: Millis(1_740_000_000_000), revoked: false });
     let mut revoked = Part::new(part_id("order_item", "3"));
     revoked.tombstone = Some(Tombstone { stamp: Stamp(9), written: Millis(4), revoked: true });
-    row.parts = vec![part("orders", "", 3, &[("status", Some("5")), ("note", None), ("odd", Some("\0x"))]), dead, revoked];
+    row.parts = vec![part("orders", "", 3, &[("status", Some("5")), ("note", None), ("odd", Some("\0x"))]), dead, revoked].into();
     let mut server = Server::default();
     server.take(&row);
     let seen: Vec<String> = server
@@ -210,7 +210,7 @@ fn other_services_read_plain_cells() {
 #[test]
 fn what_has_no_place_is_refused() {
     for (stamp, refused) in [(-1, true), (0, false), (i64::MAX - 1, false), (i64::MAX, true)] {
-        let change = WideRow { parts: vec![part("t", "", stamp, &[("a", None)])], ..WideRow::default() };
+        let change = WideRow { parts: [part("t", "", stamp, &[("a", None)])].into(), ..WideRow::default() };
         assert_eq!(data_cells(&change, |_, _, _| Ok(())) == Err(LayoutError::Stamp(stamp)), refused, "{stamp}");
     }
     for (mark, refused) in [("base", true), ("counter", true), ("k:x", true), ("moved:a:b:0", false), ("k", false)] {
