@@ -14,6 +14,7 @@ use super::schema::{ColumnType, RowKind, Schema};
 use super::template::Template;
 use json::{write_scalar, write_string};
 use living::{Living, SortKey};
+use std::cell::Cell;
 
 /// One line's document, compiled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,6 +134,9 @@ pub enum DocumentError {
     NoId(Name),
 }
 
+/// A thread builds its documents in one room, and hands each out in a copy of just its size; what outgrew this goes.
+const ROOM_BYTES_MAX: usize = 64 * 1024;
+
 /// A document and what was odd about the row.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Built {
@@ -156,19 +160,23 @@ impl Document {
     /// # Errors
     /// A value that is not what the field says it is.
     pub fn build(&self, row: &WideRow, kind: &RowKind, schema: &Schema) -> Result<Built, DocumentError> {
-        let mut builder = Builder {
-            out: Vec::with_capacity(64 + 32 * self.fields.len()),
-            living: Living::new(row, kind, schema),
-            kind,
-            schema,
-            ambiguous: 0,
-        };
+        thread_local! {
+            static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+        }
+        let mut out = ROOM.take();
+        out.clear();
+        let mut builder = Builder { out, living: Living::new(row, kind, schema), kind, schema, ambiguous: 0 };
         builder.out.push(b'{');
         for (name, field) in &self.fields {
             builder.field(name, field)?;
         }
         builder.out.push(b'}');
-        Ok(Built { json: builder.out, ambiguous: builder.ambiguous })
+        let Builder { out, ambiguous, .. } = builder;
+        let built = Built { json: out.as_slice().to_vec(), ambiguous };
+        if out.capacity() <= ROOM_BYTES_MAX {
+            ROOM.set(out);
+        }
+        Ok(built)
     }
 
     /// K4: what stands for a dead entity where it leaves a document: `_deleted` and the id's key columns.
