@@ -1,9 +1,9 @@
 //! What the book does by itself (J8, J9, J10, K5), and what people ask of it: counts, lists, releases.
 
+use super::JobBook;
 use super::line::{LaneBook, Slot};
 use super::shelf::{Aside, Entry, Shelf};
 use super::txn::Txn;
-use super::{JobBook, Rules};
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::{Millis, Name, RowKey};
 use crate::domain::job::{Hold, JobKey, KeyState, Lane};
@@ -55,23 +55,22 @@ impl<S: Shelf> JobBook<S> {
         if !line.any_aside() {
             return Ok(0);
         }
-        let rules = self.rules.clone();
-        let low: Vec<Lane> = self
-            .line_mut(name)
-            .lanes()
-            .filter(|(_, lane)| lane.aside(Aside::Spilled) > 0 && rules.is_low(lane.pending()))
-            .map(|(at, _)| at)
-            .collect();
         let mut moved = 0;
-        for lane in low {
-            moved += self.refill_lane(name, lane, &rules)?;
+        for at in 0..self.rules.weights.len() {
+            let at = Lane(at as u8);
+            let lane = self.line_mut(name).lane(at);
+            let (spilled, pending) = (lane.aside(Aside::Spilled), lane.pending());
+            if spilled > 0 && self.rules.is_low(pending) {
+                moved += self.refill_lane(name, at)?;
+            }
         }
         Ok(moved)
     }
 
-    fn refill_lane(&mut self, name: Name, at: Lane, rules: &Rules) -> Result<u64, Fault> {
+    fn refill_lane(&mut self, name: Name, at: Lane) -> Result<u64, Fault> {
+        let max_pending = self.rules.max_pending;
         let lane = self.line_mut(name).lane(at);
-        let (cursor, room) = (lane.cursor, rules.max_pending.saturating_sub(lane.pending()).min(PAGE));
+        let (cursor, room) = (lane.cursor, max_pending.saturating_sub(lane.pending()).min(PAGE));
         let page = self.shelf.filed(name, Aside::Spilled, at, cursor, room)?;
         let mut moved = 0;
         for (seq, row) in page {
