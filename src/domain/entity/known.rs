@@ -3,6 +3,7 @@
 use crate::domain::ids::Stamp;
 use crate::domain::route::{Effect, RowChange};
 use crate::domain::row::{PartId, WideRow};
+use smallvec::SmallVec;
 
 /// Table rows one entity remembers at most (N3); the one written longest ago gives way.
 pub const PARTS_MAX: usize = 1024;
@@ -20,8 +21,8 @@ struct Acked {
 
 #[derive(Clone, Debug, Default)]
 pub struct Known {
-    /// Sorted by part.
-    parts: Vec<Acked>,
+    /// Sorted by part. Nearly every entity has one.
+    parts: SmallVec<[Acked; 1]>,
     writes: u64,
     bytes: usize,
 }
@@ -76,7 +77,7 @@ impl Known {
     }
 
     pub fn clear(&mut self) {
-        self.parts = Vec::new();
+        self.parts = SmallVec::new();
         self.bytes = 0;
     }
 
