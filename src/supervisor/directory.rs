@@ -195,8 +195,13 @@ impl EntityDirectory {
         };
         let pulse = Arc::new(EntityPulse::default());
         let (its_row, its_pulse) = (row.clone(), Arc::clone(&pulse));
-        let address =
-            EntityActor::start_in_arbiter(&self.threads.at(place), move |_| EntityActor::new(setup, its_row, life, its_pulse));
+        let entity = move || EntityActor::new(setup, its_row, life, its_pulse);
+        let address = if self.threads.is_here(place) {
+            // No way to itself through the thread's queue: it runs as soon, and costs less.
+            entity().start()
+        } else {
+            EntityActor::start_in_arbiter(&self.threads.at(place), move |_| entity())
+        };
         let address = Arc::new(address);
         let home: Weak<Addr<EntityActor>> = Arc::downgrade(&address);
         pulse.lives_at(home);

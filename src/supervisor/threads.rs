@@ -4,12 +4,18 @@
 //! silent past its deadline is replaced; the old one is left to itself, and what its actors still say is of an old life.
 
 use actix::{Arbiter, ArbiterHandle};
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 /// How often a healthy thread beats.
 const BEAT: Duration = Duration::from_millis(100);
+
+thread_local! {
+    /// The beat of the actor thread that this is.
+    static OWN_BEAT: Cell<*const AtomicU64> = const { Cell::new(std::ptr::null()) };
+}
 
 /// One place for a thread; the thread in it may be replaced.
 struct Slot {
@@ -47,6 +53,12 @@ impl Threads {
     pub fn at(&self, place: usize) -> ArbiterHandle {
         let slots = self.slots.read().unwrap_or_else(|e| e.into_inner());
         slots[place % slots.len()].arbiter.clone()
+    }
+
+    /// Whether the caller runs on the thread now at this place. A lent thread never says so.
+    pub fn is_here(&self, place: usize) -> bool {
+        let slots = self.slots.read().unwrap_or_else(|e| e.into_inner());
+        std::ptr::eq(Arc::as_ptr(&slots[place % slots.len()].beats), OWN_BEAT.get())
     }
 
     /// Places whose thread has not beaten for `silence`.
@@ -92,6 +104,7 @@ impl Slot {
         let beats = Arc::new(AtomicU64::new(0));
         let beating = Arc::clone(&beats);
         arbiter.spawn(async move {
+            OWN_BEAT.set(Arc::as_ptr(&beating));
             let mut ticks = actix::clock::interval(BEAT);
             loop {
                 ticks.tick().await;
@@ -99,5 +112,36 @@ impl Slot {
             }
         });
         Self { arbiter, beats, seen: (0, Instant::now()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    fn asked(threads: &Arc<Threads>, by: &ArbiterHandle) -> [bool; 2] {
+        let (tell, told) = mpsc::channel();
+        let threads = Arc::clone(threads);
+        by.spawn_fn(move || tell.send([threads.is_here(0), threads.is_here(1)]).unwrap());
+        told.recv().unwrap()
+    }
+
+    /// Goal: a thread knows its own place, until another one has it. Method: ask on each thread and on none, and again after
+    /// one was replaced.
+    #[test]
+    fn a_thread_knows_its_place() {
+        actix::System::new().block_on(async {
+            let threads = Threads::start(2);
+            let (first, second) = (threads.at(0), threads.at(1));
+            assert_eq!(asked(&threads, &first), [true, false]);
+            assert_eq!(asked(&threads, &second), [false, true]);
+            assert!(!threads.is_here(0) && !threads.is_here(1), "this is no actor thread");
+            threads.replace(0);
+            assert_eq!(asked(&threads, &first), [false, false], "it has no place any more");
+            assert_eq!(asked(&threads, &threads.at(0)), [true, false]);
+            first.stop();
+            threads.stop();
+        });
     }
 }
