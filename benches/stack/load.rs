@@ -58,7 +58,7 @@ pub fn shop_settings(entities: u64) -> GeneratorSettings {
 impl Load {
     pub fn new(bed: &Bed, settings: &GeneratorSettings) -> Self {
         let mut config = bed.producer_config();
-        config.set("queue.buffering.max.messages", "500000").set("linger.ms", "2");
+        config.set("queue.buffering.max.messages", "500000").set("linger.ms", "5");
         // A request that is sent again must not change the order of a row's changes.
         config.set("acks", "all").set("enable.idempotence", "true");
         let producer = config.create().expect("a producer");

@@ -3,6 +3,7 @@
 //! Keeps J3 (the row is read after the job was taken), J7, J10, K1, K4, K5, V2 (version and data of one read), V5. One
 //! run is a batch: one take, one read, one write, one finish. Knows nothing of how a queue or a sink works.
 
+use super::batching::rest_after;
 use super::delivery::{Delivery, Plan, Policy, Target};
 
 use crate::domain::breaker::{Breaker, Leave, Side};
@@ -27,6 +28,9 @@ use tokio::sync::oneshot;
 
 /// An idle worker looks again at least this often: due retries have no other bell.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// The longest rest of a worker after a batch that was not full: what gathers meanwhile is one read and one write, and a row
+/// that changed twice is one document.
+const REST_MAX: Duration = Duration::from_millis(50);
 /// Jobs that a probe takes: enough to learn whether the other side is back.
 const PROBE_JOBS: usize = 10;
 
@@ -159,8 +163,9 @@ impl SinkActor {
         self.in_flight = batch.jobs.len() as u64;
         self.last_progress = (self.setup.clock)();
         let setup = Arc::clone(&self.setup);
+        let began = tokio::time::Instant::now();
         let running = async move { deliver(&setup, batch, asked).await };
-        let ran = running.into_actor(self).map(|ran, act, ctx| {
+        let ran = running.into_actor(self).map(move |ran, act, ctx| {
             act.in_flight = 0;
             act.handled += ran.jobs;
             act.busy += ran.took;
@@ -171,7 +176,13 @@ impl SinkActor {
                     let ended = act.setup.breaker.now().0.answered();
                     act.well_again(ended);
                     act.enter(ActorState::Running);
-                    ctx.notify(Next);
+                    let full = ran.jobs >= act.setup.batch as u64;
+                    match rest_after(began.elapsed(), REST_MAX) {
+                        rest if full || rest.is_zero() => ctx.notify(Next),
+                        rest => {
+                            ctx.run_later(rest, Self::take);
+                        }
+                    }
                 }
             }
         });

@@ -35,6 +35,9 @@ const DEFAULTS: &[(&str, &str)] = &[
     // New partitions and topics of a pattern are seen within this, not after the default's five minutes.
     ("topic.metadata.refresh.interval.ms", "30000"),
     ("fetch.error.backoff.ms", "200"),
+    // A trickle is fetched fifty times a second and not at every record: each fetch costs broker and node alike.
+    ("fetch.min.bytes", "32768"),
+    ("fetch.wait.max.ms", "20"),
 ];
 
 /// The configuration of a group's member; `name` differs for each of them.
