@@ -121,7 +121,7 @@ mod tests {
     use std::sync::mpsc;
 
     fn asked(threads: &Arc<Threads>, by: &ArbiterHandle) -> [bool; 2] {
-        let (tell, told) = mpsc::channel();
+        let (tell, told) = mpsc::sync_channel(1);
         let threads = Arc::clone(threads);
         by.spawn_fn(move || tell.send([threads.is_here(0), threads.is_here(1)]).unwrap());
         told.recv().unwrap()
