@@ -7,6 +7,7 @@ use super::threads::Threads;
 use crate::actors::entity::{EntityActor, EntitySetup};
 use crate::domain::ids::{Millis, Name, RowId};
 use crate::messages::entity::{ApplyChanges, EntityKeeper, EntityPulse, Forget, RowDirectory};
+use actix::dev::channel::channel;
 use actix::prelude::*;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
@@ -19,6 +20,9 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Entities looked at for passivation per spawn past the bound.
 const LOOKS_PER_SPAWN: usize = 8;
+
+/// An entity's mailbox, as actix makes them. It bounds nothing: what is in flight is what intake let in (O4).
+const MAILBOX: usize = 16;
 
 /// What the directory may hold (N3).
 #[derive(Clone, Copy, Debug)]
@@ -197,8 +201,7 @@ impl EntityDirectory {
         let (its_row, its_pulse) = (row.clone(), Arc::clone(&pulse));
         let entity = move || EntityActor::new(setup, its_row, life, its_pulse);
         let address = if self.threads.is_here(place) {
-            // No way to itself through the thread's queue: it runs as soon, and costs less.
-            entity().start()
+            start_here(entity())
         } else {
             EntityActor::start_in_arbiter(&self.threads.at(place), move |_| entity())
         };
@@ -267,6 +270,13 @@ impl EntityKeeper for EntityDirectory {
         }
         self.live.remove_if(row, |_, e| e.life == life);
     }
+}
+
+/// As `start_in_arbiter` of the caller's own thread, without the way through its queue. `start` would make a second sender.
+fn start_here(entity: EntityActor) -> Addr<EntityActor> {
+    let (sender, mailbox) = channel(MAILBOX);
+    actix::spawn(Context::with_receiver(mailbox).into_future(entity));
+    Addr::new(sender)
 }
 
 fn place_of(row: &RowId) -> u64 {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::domain::ids::RowKey;
 use crate::domain::samples::{dead, name, part, part_id, row, shop, told_keys, tombstone};
 use proptest::prelude::*;
 
