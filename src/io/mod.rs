@@ -18,6 +18,7 @@ pub mod jsonl;
 pub mod kafka;
 #[cfg(feature = "kafka")]
 pub mod kafka_sink;
+mod locking;
 pub mod memory;
 #[cfg(feature = "mysql")]
 pub mod mysql;

@@ -29,8 +29,9 @@ pub use remembered::RememberedDocuments;
 pub use rows::EmbeddedRowStore;
 
 use crate::domain::fault::{Fault, FaultKind};
+use crate::io::locking;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -217,10 +218,10 @@ const SMALL: u64 = 4 << 20;
 fn lock(path: &Path, place: &str) -> Result<File, Fault> {
     let file =
         File::options().create(true).truncate(false).write(true).open(path.join("lock")).map_err(|e| io_fault(place, &e))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(open_elsewhere(place)),
-        Err(TryLockError::Error(e)) => Err(io_fault(place, &e)),
+    match locking::lock(&file) {
+        Ok(true) => Ok(file),
+        Ok(false) => Err(open_elsewhere(place)),
+        Err(e) => Err(io_fault(place, &e)),
     }
 }
 

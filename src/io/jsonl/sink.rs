@@ -7,6 +7,7 @@
 use super::file_fault;
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::ids::RowVersion;
+use crate::io::locking;
 use crate::ports::Answer;
 use crate::ports::sink::{Body, Held, Sink, SinkOutcome, SinkWrite};
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
@@ -172,13 +173,9 @@ impl Book {
             std::fs::create_dir_all(folder).map_err(fault("make the folder"))?;
         }
         let file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(fault("open"))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let what = "another process or line writes this file; give each line its own";
-                return Err(Fault::new(FaultKind::Incompatible, path.display().to_string(), what));
-            }
-            Err(TryLockError::Error(error)) => return Err(file_fault(path, "lock", &error)),
+        if !locking::lock(&file).map_err(fault("lock"))? {
+            let what = "another process or line writes this file; give each line its own";
+            return Err(Fault::new(FaultKind::Incompatible, path.display().to_string(), what));
         }
         let mut book = Self { file: None, end: 0, ids: BTreeMap::new() };
         let mut reader = BufReader::with_capacity(1 << 18, &file);
