@@ -45,6 +45,8 @@ const ONCE_FAILED: &[(u64, Kind)] = &[
     (1_882_508_304_056_842, Kind::Whole),
     // A panic amid the sweep that makes every row a job.
     (1_882_508_015_698_115, Kind::Whole),
+    // Records read again under a counter, and a crash before their jobs: nothing had changed, so nothing was owed.
+    (1_882_519_649_649_140, Kind::Whole),
 ];
 /// The first seeds of every run: together they must reach every common state of `Seen`.
 const ALWAYS: std::ops::Range<u64> = 0..60;
@@ -54,8 +56,9 @@ const PER_CASE: u64 = 6;
 const CASE_EVERY: u64 = 8;
 /// The script of case 7 has more steps than this.
 const KILL_STEPS_MIN: u64 = 60;
-/// So many fresh seeds reach every state.
+/// So many fresh seeds reach every common state, and so many the rare ones: of these a seed in a hundred reaches some.
 const ENOUGH: u64 = 500;
+const ENOUGH_FOR_RARE: u64 = 5_000;
 /// Fresh seeds run for so long where nothing else is said.
 const SECONDS: u64 = 20;
 
@@ -206,9 +209,11 @@ fn fresh_seeds() {
     };
     let seen = play_all(more);
     say(&format!("{} fresh seeds clean in {} s; reached {seen:?}", next.load(Ordering::Relaxed), begun.elapsed().as_secs()));
-    let never: Vec<_> = sea::Seen::COMMON.iter().chain(&sea::Seen::RARE).filter(|state| !seen.contains_key(state)).collect();
-    let enough = next.load(Ordering::Relaxed) >= ENOUGH;
-    assert!(!enough || never.is_empty(), "{never:?} was reached by none of so many: the scenarios leave something out");
+    let played = next.load(Ordering::Relaxed);
+    let common = sea::Seen::COMMON.iter().filter(|_| played >= ENOUGH);
+    let due = common.chain(sea::Seen::RARE.iter().filter(|_| played >= ENOUGH_FOR_RARE));
+    let never: Vec<_> = due.filter(|state| !seen.contains_key(state)).collect();
+    assert!(never.is_empty(), "{never:?} was reached by none of so many: the scenarios leave something out");
 }
 
 /// Goal: look at one seed. Method: its story is printed, whatever it comes to; WIDEROW_LOG=warn also prints what its nodes log.

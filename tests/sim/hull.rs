@@ -174,10 +174,10 @@ impl Hull {
         let mut seen = self.sea.row_versions.lock().unwrap();
         let key = row.to_string();
         let (last, by) = seen.get(&key).copied().unwrap_or((0, self.node));
-        if new < last || new < old || (new == old && timeless(before) != timeless(after)) {
+        if new < last || new < old || (new == old && timeless(before.clone()) != timeless(after.clone())) {
             self.sea.wrong(format!("I2: version of {key} goes {last}, {old}, {new}"));
         }
-        if new > old {
+        if content(&before) != content(&after) {
             self.sea.changed(row.key.as_str());
         }
         if new > old && self.sea.is_in_sink(row.key.as_str()) {
@@ -188,6 +188,11 @@ impl Hull {
         }
         seen.insert(key, (new, self.node));
     }
+}
+
+/// I7: what a run has to follow. A counter also counts a record that is only read again (V1).
+fn content(row: &Option<WideRow>) -> Option<WideRow> {
+    timeless(row.clone()).map(|row| WideRow { base: 0, counter: 0, ..row })
 }
 
 /// A row without the times its tombstones were written, which a redelivered delete may change (M4).
