@@ -2,7 +2,7 @@
 //!
 //! Keeps O2's last sentence (who cannot be reached is waited for) and group commit (what arrives meanwhile is the next
 //! batch). A small batch waits as long as the call before it took (`REST_MAX` at most): the dearer a call, the fewer there
-//! are, and a server that is short of time is not asked twenty times a second for one row. Knows nothing of what is in a batch.
+//! are, and a server that is short of time is not asked again at once for one row. Knows nothing of what is in a batch.
 
 use crate::domain::backoff::Backoff;
 use crate::domain::fault::Fault;
@@ -10,6 +10,7 @@ use crate::domain::ids::Millis;
 use crate::messages::belt::Belt;
 use crate::messages::observe::{ActorKind, ActorState, Observation};
 use crate::telemetry::WaitingFor;
+use actix::prelude::{Actor, AsyncContext, Context};
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -24,9 +25,9 @@ const REST_MIN: Duration = Duration::from_millis(1);
 
 /// What the hands do next.
 #[derive(Debug, PartialEq)]
-pub enum Turn<T> {
+enum Turn<T> {
     Call(Vec<T>),
-    /// Asked again after this; [`Batching::rested`] comes first.
+    /// Asked again after this.
     Rest(Duration),
     Nothing,
 }
@@ -41,8 +42,8 @@ pub struct Batching<T> {
     in_flight: usize,
     called: Instant,
     rests_until: Instant,
-    /// A timer is on its way.
-    resting: bool,
+    /// When the last timer of a rest rings, or rang.
+    rings: Instant,
     backoff: Backoff,
     handled: u64,
     since: Millis,
@@ -63,7 +64,7 @@ impl<T> Batching<T> {
             in_flight: 0,
             called: start,
             rests_until: start,
-            resting: false,
+            rings: start,
             backoff: Backoff::default(),
             handled: 0,
             since: now,
@@ -74,8 +75,23 @@ impl<T> Batching<T> {
     }
 
     /// The next batch, unless one is in flight, a pause is on, or nothing waits; then whoever asked for a drain hears.
+    /// After a rest the actor goes on with `flush`, which asks again.
+    pub fn next_batch<A: Actor<Context = Context<A>>>(
+        &mut self,
+        now: Millis,
+        ctx: &mut Context<A>,
+        flush: fn(&mut A, &mut Context<A>),
+    ) -> Option<Vec<T>> {
+        match self.next_turn(now) {
+            Turn::Call(batch) => return Some(batch),
+            Turn::Rest(rest) => drop(ctx.run_later(rest, flush)),
+            Turn::Nothing => {}
+        }
+        None
+    }
+
     /// A full batch rests no more, nor does a drain.
-    pub fn next_turn(&mut self, now: Millis) -> Turn<T> {
+    fn next_turn(&mut self, now: Millis) -> Turn<T> {
         self.belt.take(&mut self.waiting);
         if self.in_flight > 0 || self.backoff.is_waiting() {
             return Turn::Nothing;
@@ -87,18 +103,18 @@ impl<T> Batching<T> {
         let begins = Instant::now();
         let rest = self.rests_until.saturating_duration_since(begins);
         if !rest.is_zero() && self.waiting.len() < BATCH_ITEMS_MAX && self.draining.is_empty() {
-            return if std::mem::replace(&mut self.resting, true) { Turn::Nothing } else { Turn::Rest(rest) };
+            // One timer at a time: it finds what is left of a rest that has become longer.
+            if self.rings > begins {
+                return Turn::Nothing;
+            }
+            self.rings = self.rests_until;
+            return Turn::Rest(rest);
         }
         let batch: Vec<T> = self.waiting.drain(..self.waiting.len().min(BATCH_ITEMS_MAX)).collect();
         self.in_flight = batch.len();
         self.called = begins;
         self.last_progress = now;
         Turn::Call(batch)
-    }
-
-    /// The timer of a rest has rung.
-    pub fn rested(&mut self) {
-        self.resting = false;
     }
 
     /// The call in flight has been answered.
@@ -176,7 +192,7 @@ mod tests {
     use super::*;
     use crate::domain::fault::FaultKind;
     use crate::messages::belt::Wake;
-    use actix::prelude::{Actor, Context, Handler, System};
+    use actix::prelude::{Handler, System};
 
     struct Idle;
     impl Actor for Idle {
@@ -243,7 +259,6 @@ mod tests {
                         assert_eq!(hands.next_turn(Millis(0)), Turn::Rest(rest), "after {took} ms");
                         assert_eq!(hands.next_turn(Millis(0)), Turn::Nothing, "one timer is enough");
                         tokio::time::sleep(rest).await;
-                        hands.rested();
                         assert_eq!(hands.next_turn(Millis(0)), Turn::Call(vec![1]));
                     }
                 }
@@ -260,7 +275,7 @@ mod tests {
                 (1..BATCH_ITEMS_MAX).filter(|_| hurried == "full").for_each(|_| belt.put(3));
                 assert!(matches!(hands.next_turn(Millis(0)), Turn::Call(_)), "{hurried}");
                 hands.answered(Millis(0));
-                hands.rested();
+                tokio::time::sleep(ms(10)).await;
             }
         });
     }

@@ -3,7 +3,7 @@
 //! Keeps J5: a ticket closes only after the queue accepted every job durably. A queue that cannot be reached is waited for
 //! (`batching.rs`). Knows nothing of lines or rows.
 
-use super::batching::{Batching, Turn};
+use super::batching::Batching;
 use super::taps;
 use crate::domain::fault::{Advice, Fault};
 use crate::domain::ids::{Millis, Name};
@@ -40,17 +40,7 @@ impl OffererActor {
     }
 
     fn flush(&mut self, ctx: &mut Context<Self>) {
-        let batch = match self.hands.next_turn((self.setup.clock)()) {
-            Turn::Call(batch) => batch,
-            Turn::Nothing => return,
-            Turn::Rest(rest) => {
-                ctx.run_later(rest, |act, ctx| {
-                    act.hands.rested();
-                    act.flush(ctx);
-                });
-                return;
-            }
-        };
+        let Some(batch) = self.hands.next_batch((self.setup.clock)(), ctx, Self::flush) else { return };
         let offers: Vec<Offer> = batch.iter().flat_map(|m| m.offers.iter().cloned()).collect();
         let queue = Arc::clone(&self.setup.queue);
         let offering = async move {

@@ -163,9 +163,8 @@ impl SinkActor {
         self.in_flight = batch.jobs.len() as u64;
         self.last_progress = (self.setup.clock)();
         let setup = Arc::clone(&self.setup);
-        let began = tokio::time::Instant::now();
         let running = async move { deliver(&setup, batch, asked).await };
-        let ran = running.into_actor(self).map(move |ran, act, ctx| {
+        let ran = running.into_actor(self).map(|ran, act, ctx| {
             act.in_flight = 0;
             act.handled += ran.jobs;
             act.busy += ran.took;
@@ -177,7 +176,7 @@ impl SinkActor {
                     act.well_again(ended);
                     act.enter(ActorState::Running);
                     let full = ran.jobs >= act.setup.batch as u64;
-                    match rest_after(began.elapsed(), REST_MAX) {
+                    match rest_after(ran.took, REST_MAX) {
                         rest if full || rest.is_zero() => ctx.notify(Next),
                         rest => {
                             ctx.run_later(rest, Self::take);
@@ -227,7 +226,7 @@ impl SinkActor {
 
 /// One run of a batch of jobs under their leases.
 async fn deliver(setup: &SinkSetup, batch: Batch, asked: Moment) -> Ran {
-    let started = Instant::now();
+    let started = tokio::time::Instant::now();
     let jobs = batch.jobs.len() as u64;
     steps::reached(Step::JobTaken);
     let leases: Vec<_> = batch.jobs.iter().map(|j| (j.key.clone(), j.lease)).collect();

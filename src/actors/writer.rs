@@ -3,7 +3,7 @@
 //! Keeps W2's half of the bargain: an answer only after the store's own. A store that cannot be reached is waited for
 //! (`batching.rs`). Knows nothing of what is inside a write.
 
-use super::batching::{Batching, Turn};
+use super::batching::Batching;
 use super::taps;
 use crate::domain::fault::Advice;
 use crate::domain::ids::Millis;
@@ -36,17 +36,7 @@ impl WriterActor {
     }
 
     fn flush(&mut self, ctx: &mut Context<Self>) {
-        let batch = match self.hands.next_turn((self.setup.clock)()) {
-            Turn::Call(batch) => batch,
-            Turn::Nothing => return,
-            Turn::Rest(rest) => {
-                ctx.run_later(rest, |act, ctx| {
-                    act.hands.rested();
-                    act.flush(ctx);
-                });
-                return;
-            }
-        };
+        let Some(batch) = self.hands.next_batch((self.setup.clock)(), ctx, Self::flush) else { return };
         let (writes, replies): (Vec<_>, Vec<_>) = batch.into_iter().map(|asked| (asked.write, asked.reply)).unzip();
         let store = Arc::clone(&self.setup.rows);
         let started = std::time::Instant::now();
