@@ -187,15 +187,21 @@ async fn knock(client: &Client, table: &TableName, wanted: &TableDescriptor) -> 
     client.check_and_mutate(table, CheckAndMutate { condition, mutations }).await.map(|_| ())
 }
 
+/// Every write puts every column (M7), so a server's memory fills with cells that nothing will read again, and a read walks
+/// through all of them until they are flushed; only these two drop them early.
+const COMPACTION: &str = "IN_MEMORY_COMPACTION";
+const COMPACTED: &str = "EAGER";
+const COMPACTED_AT_NEED: &str = "ADAPTIVE";
+
 /// A table as we make it.
 fn wanted(table: &TableName, tables: &Tables, family: &str) -> TableDescriptor {
     // Counters are rewritten all the time and read with every row.
     let own = FamilyDescriptor::new(OWN_FAMILY).with("BLOOMFILTER", "ROW").with("IN_MEMORY", "true");
-    let own = own.with("IN_MEMORY_COMPACTION", "BASIC");
+    let own = own.with(COMPACTION, COMPACTED);
     let mut families = vec![own];
     if tables.is_shared() || table != tables.beside() {
         let data = FamilyDescriptor::new(family).with("BLOOMFILTER", "ROW").with("DATA_BLOCK_ENCODING", "FAST_DIFF");
-        families.insert(0, data.with("BLOCKSIZE", "32768").with("IN_MEMORY_COMPACTION", "BASIC"));
+        families.insert(0, data.with("BLOCKSIZE", "32768").with(COMPACTION, COMPACTED));
     }
     TableDescriptor { name: table.clone(), families, attributes: BTreeMap::new() }
 }
@@ -228,6 +234,15 @@ fn flaws(wanted: &TableDescriptor, found: &TableDescriptor) -> Vec<Flaw> {
         attribute("NEW_VERSION_BEHAVIOR", &["false"], "false", order, true);
         attribute("VERSIONS", &["1"], "1", "one version of a cell is ever read", false);
         attribute("KEEP_DELETED_CELLS", &["false"], "'FALSE'", "a purge frees nothing", false);
+        let compaction = held.attributes.get(COMPACTION);
+        if ![COMPACTED, COMPACTED_AT_NEED].iter().any(|fine| is(compaction, fine)) {
+            let what = format!(
+                "family `{family}` has {COMPACTION} {}: memory keeps what was overwritten, and rows that change often cost \
+                 several times as much to read",
+                compaction.map_or("unset", |value| value)
+            );
+            flaw(what, format!("alter '{table}', {{NAME => '{family}', {COMPACTION} => '{COMPACTED}'}}"), false);
+        }
     }
     flaws
 }
@@ -236,7 +251,7 @@ fn flaws(wanted: &TableDescriptor, found: &TableDescriptor) -> Vec<Flaw> {
 fn create(wanted: &TableDescriptor, splits: &[Bytes]) -> String {
     let mut out = format!("create '{}'", wanted.name);
     for family in &wanted.families {
-        let _ = write!(out, ", {{NAME => '{}', VERSIONS => 1}}", family.name);
+        let _ = write!(out, ", {{NAME => '{}', VERSIONS => 1, {COMPACTION} => '{COMPACTED}'}}", family.name);
     }
     if !splits.is_empty() {
         let keys: Vec<String> = splits.iter().map(|key| format!("'{}'", shown(key))).collect();
@@ -292,6 +307,7 @@ mod tests {
             (0, "TTL", "86400", true, "alter 'w_order', {NAME => 'cf', TTL => 'FOREVER'}"),
             (1, "NEW_VERSION_BEHAVIOR", "TRUE", true, "alter 'w_order', {NAME => 'm', NEW_VERSION_BEHAVIOR => false}"),
             (0, "VERSIONS", "3", false, "alter 'w_order', {NAME => 'cf', VERSIONS => 1}"),
+            (0, "IN_MEMORY_COMPACTION", "NONE", false, "alter 'w_order', {NAME => 'cf', IN_MEMORY_COMPACTION => 'EAGER'}"),
             (0, "KEEP_DELETED_CELLS", "TTL", false, "alter 'w_order', {NAME => 'cf', KEEP_DELETED_CELLS => 'FALSE'}"),
         ] {
             let mut found = table();
@@ -312,10 +328,11 @@ mod tests {
     #[test]
     fn the_command_makes_the_table() {
         let splits = [Bytes::from_static(b"5000")];
-        let made = "create 'w_order', {NAME => 'cf', VERSIONS => 1}, {NAME => 'm', VERSIONS => 1}, SPLITS => ['5000']";
+        let family = |name| format!("{{NAME => '{name}', VERSIONS => 1, IN_MEMORY_COMPACTION => 'EAGER'}}");
+        let made = format!("create 'w_order', {}, {}, SPLITS => ['5000']", family("cf"), family("m"));
         assert_eq!(create(&table(), &splits), made);
         let beside = wanted(tables().beside(), &tables(), "cf");
-        assert_eq!(create(&beside, &[]), "create 'w__meta', {NAME => 'm', VERSIONS => 1}");
+        assert_eq!(create(&beside, &[]), format!("create 'w__meta', {}", family("m")));
         assert_eq!((version("2.6.4-hadoop3"), version("3.0.0"), version("x")), (Some((2, 6)), Some((3, 0)), None));
     }
 }
