@@ -15,7 +15,7 @@
 
 use crate::domain::change::Value;
 use crate::domain::ids::{Millis, Name, Stamp};
-use crate::domain::row::{self, PartId, Tombstone, WideRow};
+use crate::domain::row::{self, Part, PartId, Tombstone, WideRow};
 use crate::io::hbase::cell::{Cell, CellError, LATEST};
 use bytes::Bytes;
 use std::borrow::Cow;
@@ -111,9 +111,10 @@ pub fn bytes_of(change: &WideRow, row: &[u8], family: &[u8]) -> usize {
 pub fn row_of(cells: &[Cell], family: &[u8]) -> Result<Option<WideRow>, LayoutError> {
     let mut row = WideRow::default();
     let mut found = false;
+    let mut reader = None;
     for cell in cells {
         found |= if cell.family == family {
-            read_data(cell, &mut row)?
+            DataReader::read(&mut reader, cell, &mut row)?
         } else if cell.family == OWN_FAMILY.as_bytes() {
             read_own(cell, &mut row)?
         } else {
@@ -239,24 +240,63 @@ fn read_value(cell: &Cell) -> Result<Option<&str>, LayoutError> {
     std::str::from_utf8(text).map(Some).map_err(|_| wrong(cell, "texts in UTF-8"))
 }
 
-/// One data cell into the row; `false`: not of ours.
-fn read_data(cell: &Cell, row: &mut WideRow) -> Result<bool, LayoutError> {
-    let Ok(qualifier) = std::str::from_utf8(&cell.qualifier) else { return Ok(false) };
-    let Some((table, rest)) = qualifier.split_once(':') else { return Ok(false) };
-    let (column, child) = rest.split_once(':').unwrap_or((rest, ""));
-    let table = name(table)?;
-    // Cells come column by column: those of a table row without a child key stand together.
-    let part = match row.parts.last_mut() {
-        Some(last) if last.id.table == table && *last.id.child == *child => last,
-        _ => row.part_mut(&PartId { table, child: child.into() }),
-    };
-    let stamp = Stamp(cell.timestamp);
-    if column == TOMBSTONE {
-        part.tombstone = Some(read_tombstone(cell, stamp)?);
-    } else {
-        part.cells.push(row::Cell { name: name(column)?, stamp, value: read_value(cell)? });
+/// Reads data cells into a row.
+///
+/// Cells come in the order of their qualifiers: one column of every table row, by child key, then the next column. So a
+/// cell mostly shares its table and column with the one before, and belongs to the part behind that one's.
+struct DataReader<'a> {
+    /// `table:column:`; none where the last cell had no child key.
+    prefix: Option<&'a str>,
+    table: Name,
+    /// `None`: a tombstone.
+    column: Option<Name>,
+    /// The last cell's part.
+    at: usize,
+}
+
+/// Room a table row's first cell makes for the others.
+const PART_CELLS: usize = 12;
+const PART_BYTES: usize = 96;
+
+impl<'a> DataReader<'a> {
+    /// One data cell into the row; `false`: not of ours.
+    fn read(reader: &mut Option<Self>, cell: &'a Cell, row: &mut WideRow) -> Result<bool, LayoutError> {
+        let Ok(qualifier) = std::str::from_utf8(&cell.qualifier) else { return Ok(false) };
+        let same = reader.as_mut().and_then(|known| Some((qualifier.strip_prefix(known.prefix?)?, known)));
+        let (child, known) = match same {
+            Some(same) => same,
+            None => {
+                let Some((table, rest)) = qualifier.split_once(':') else { return Ok(false) };
+                let (column, child) = rest.split_once(':').map_or((rest, None), |(column, child)| (column, Some(child)));
+                let prefix = child.map(|child| &qualifier[..qualifier.len() - child.len()]);
+                let column = if column == TOMBSTONE { None } else { Some(name(column)?) };
+                let at = reader.as_ref().map_or(0, |before| before.at);
+                (child.unwrap_or(""), reader.insert(Self { prefix, table: name(table)?, column, at }))
+            }
+        };
+        let part = known.part(child, row);
+        let stamp = Stamp(cell.timestamp);
+        match known.column {
+            None => part.tombstone = Some(read_tombstone(cell, stamp)?),
+            Some(name) => part.cells.push(row::Cell { name, stamp, value: read_value(cell)? }),
+        }
+        Ok(true)
     }
-    Ok(true)
+
+    fn part<'r>(&mut self, child: &str, row: &'r mut WideRow) -> &'r mut Part {
+        let is_it = |part: &&Part| part.id.table == self.table && *part.id.child == *child;
+        let near = [self.at, self.at + 1].into_iter().find(|at| row.parts.get(*at).as_ref().is_some_and(is_it));
+        self.at = near.unwrap_or_else(|| {
+            let sought = (self.table, child);
+            row.parts.binary_search_by(|part| (part.id.table, &*part.id.child).cmp(&sought)).unwrap_or_else(|at| {
+                let mut part = Part::new(PartId { table: self.table, child: child.into() });
+                part.cells = row::Cells::with_capacity(PART_CELLS, PART_BYTES);
+                row.parts.insert(at, part);
+                at
+            })
+        });
+        &mut row.parts[self.at]
+    }
 }
 
 fn read_tombstone(cell: &Cell, stamp: Stamp) -> Result<Tombstone, LayoutError> {
