@@ -21,6 +21,10 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 /// Entities looked at for passivation per spawn past the bound.
 const LOOKS_PER_SPAWN: usize = 8;
 
+/// How often an entity is looked at while it may rest, and how many a sweep looks at in any case.
+const LOOKS_PER_REST: u64 = 4;
+const LOOKS_PER_SWEEP: usize = 2_000;
+
 /// An entity's mailbox, as actix makes them. It bounds nothing: what is in flight is what intake let in (O4).
 const MAILBOX: usize = 16;
 
@@ -109,12 +113,13 @@ impl EntityDirectory {
     pub fn is_empty(&self) -> bool {
         self.live.is_empty()
     }
-    /// About how many bytes live entities held when last swept.
+    /// About how many bytes live entities hold, by those that were last looked at.
     pub fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Live entities at rest when last swept, and the others: looking costs nothing per entity.
+    /// About how many live entities are at rest, by those that were last looked at, and the others: looking costs nothing per
+    /// entity.
     pub fn states(&self) -> (u64, u64) {
         let live = self.live.len();
         let idle = self.idle.load(Ordering::Relaxed).min(live);
@@ -128,7 +133,10 @@ impl EntityDirectory {
 
     /// N3: nothing remembered of any row is trusted any more; entities at rest go, the others forget.
     pub fn forget_all(&self) {
-        self.sweep_where(|_| true);
+        let rounds = self.order.lock().unwrap_or_else(|e| e.into_inner()).len();
+        for _ in 0..rounds {
+            self.look_at_next(|_| true);
+        }
         for mut live in self.live.iter_mut() {
             live.send(Forget);
         }
@@ -140,45 +148,56 @@ impl EntityDirectory {
         self.live.retain(|row, _| place_of(row) as usize % count != place);
     }
 
-    /// Lets go what rested too long, or is too much. Called every second or so.
+    /// Lets go what rested too long, or is too much. Called once a second, it looks at a part of the entities, so that many
+    /// that rest cost little: at each of them four times while it may rest, or as a few thousand are looked at.
     pub fn sweep(&self, now: Millis) {
-        let (mut held, mut idle) = (0, 0);
-        for live in &self.live {
-            held += live.pulse.bytes();
-            idle += usize::from(live.pulse.is_idle());
-        }
-        self.bytes.store(held, Ordering::Relaxed);
-        self.idle.store(idle, Ordering::Relaxed);
-        let over = held > self.bounds.bytes_max;
+        let live = self.live.len();
+        let sweeps = usize::try_from(self.bounds.idle_max.as_secs() / LOOKS_PER_REST).unwrap_or(usize::MAX).max(1);
         let idle_max = self.bounds.idle_max.as_millis() as i64;
-        self.sweep_where(|pulse| over || now.since(pulse.last()) > idle_max);
-        // A burst may have spawned more than could rest at the time, and nothing spawns after it.
-        let mut looks = 2 * self.live.len();
-        while self.live.len() > self.bounds.entities_max && looks > 0 {
-            self.look_at_next(|pulse| !pulse.take_recent());
-            looks -= 1;
-        }
-    }
-
-    fn sweep_where(&self, goes: impl Fn(&EntityPulse) -> bool) {
-        let rounds = self.order.lock().unwrap_or_else(|e| e.into_inner()).len();
-        for _ in 0..rounds {
-            if !self.look_at_next(|pulse| goes(pulse)) {
+        let (mut looked, mut held, mut idle) = (0, 0, 0);
+        for _ in 0..live.min((live / sweeps).max(LOOKS_PER_SWEEP)) {
+            let seen = self.look_at_next(|pulse| {
+                (looked, held, idle) = (looked + 1, held + pulse.bytes(), idle + usize::from(pulse.is_idle()));
+                now.since(pulse.last()) > idle_max
+            });
+            if seen.is_none() {
                 break;
             }
         }
+        // What was looked at stands for the others.
+        let of_all = |part: usize| (part as f64 * live as f64 / looked.max(1) as f64) as usize;
+        self.idle.store(of_all(idle), Ordering::Relaxed);
+        let mut bytes = of_all(held);
+        // A burst may have spawned more than could rest at the time, and nothing spawns after it.
+        for _ in 0..2 * live {
+            if bytes <= self.bounds.bytes_max && self.live.len() <= self.bounds.entities_max {
+                break;
+            }
+            let mut frees = 0;
+            let seen = self.look_at_next(|pulse| {
+                frees = pulse.bytes();
+                !pulse.take_recent()
+            });
+            match seen {
+                None => break,
+                Some(true) => bytes = bytes.saturating_sub(frees),
+                Some(false) => {}
+            }
+        }
+        self.bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// Moves the clock hand by one. `false` at an empty clock.
-    fn look_at_next(&self, goes: impl Fn(&EntityPulse) -> bool) -> bool {
-        let Some((row, life)) = self.order.lock().unwrap_or_else(|e| e.into_inner()).pop_front() else { return false };
-        let removed = self.live.remove_if(&row, |_, e| e.life == life && e.pulse.is_at_rest(e.sent) && goes(&e.pulse)).is_some();
+    /// Moves the clock hand by one, and lets go what is at rest if it `goes`; whether it did. `None` at an empty clock.
+    fn look_at_next(&self, goes: impl FnOnce(&EntityPulse) -> bool) -> Option<bool> {
+        let (row, life) = self.order.lock().unwrap_or_else(|e| e.into_inner()).pop_front()?;
+        let goes = |_: &RowId, e: &Live| e.life == life && goes(&e.pulse) && e.pulse.is_at_rest(e.sent);
+        let removed = self.live.remove_if(&row, goes).is_some();
         if removed {
             self.counts.passivated.fetch_add(1, Ordering::Relaxed);
         } else if self.live.get(&row).is_some_and(|e| e.life == life) {
             self.order.lock().unwrap_or_else(|e| e.into_inner()).push_back((row, life));
         }
-        true
+        Some(removed)
     }
 
     fn make_room(&self) {

@@ -133,11 +133,11 @@ fn entities_are_bounded() {
     });
 }
 
-/// Entities leave when their bytes are too many, and when they rested too long.
+/// Entities leave when their bytes are too many, and when they rested too long; also more than one sweep looks at.
 #[test]
 fn entities_leave_for_bytes_and_age() {
     for by_bytes in [true, false] {
-        let shop = orders(500, 2);
+        let shop = orders(5_000, 2);
         let world = World::shop(&shop, |settings| {
             if by_bytes {
                 settings.node.entity_bytes_max = 1;
