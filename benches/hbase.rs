@@ -4,9 +4,12 @@
 //! of 300 rows, 6 in flight, cells of 60 bytes with stamps, synced. Plain puts carry `version: weight`, puts with an increment
 //! in one atomic step `version: counter` (V1). Before every turn the tables are flushed, and files are not made one while it
 //! lasts: nobody pays for what another has written. The first round warms up and is not counted; what was written is read
-//! back cell by cell before a figure counts. Server and clients share the machine: CPU per row and ratios say more than rates.
+//! back cell by cell before a figure counts. Last, a row that changes often is read from two kinds of server memory. Server
+//! and clients share the machine: CPU per row and ratios say more than rates.
 
 mod common;
+#[path = "hbase/hot.rs"]
+mod hot;
 #[path = "../tests/support/peer.rs"]
 mod peer;
 #[path = "../tests/stack/servers.rs"]
@@ -104,6 +107,7 @@ fn main() {
             tell(&mut report, &format!("{verb}, {cells} cells"), took.each_ref().map(|took| &took[1..]));
         }
     }
+    runtime.block_on(hot::run(&bench.client, bench.server, &mut report));
     report.put("rows", rows);
     report.finish();
 }

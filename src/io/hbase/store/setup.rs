@@ -188,20 +188,25 @@ async fn knock(client: &Client, table: &TableName, wanted: &TableDescriptor) -> 
 }
 
 /// Every write puts every column (M7), so a server's memory fills with cells that nothing will read again, and a read walks
-/// through all of them until they are flushed; only these two drop them early.
+/// through all of them until they are flushed; only this drops them early.
 const COMPACTION: &str = "IN_MEMORY_COMPACTION";
 const COMPACTED: &str = "EAGER";
-const COMPACTED_AT_NEED: &str = "ADAPTIVE";
+/// Dropping copies all of a store's memory, so it happens after each tenth of what memory takes before a flush, not after
+/// each seventieth.
+const COMPACTED_EACH: (&str, &str) = ("hbase.memstore.inmemoryflush.threshold.factor", "0.1");
+
+fn compacted(family: FamilyDescriptor) -> FamilyDescriptor {
+    family.with(COMPACTION, COMPACTED).with(COMPACTED_EACH.0, COMPACTED_EACH.1)
+}
 
 /// A table as we make it.
 fn wanted(table: &TableName, tables: &Tables, family: &str) -> TableDescriptor {
     // Counters are rewritten all the time and read with every row.
     let own = FamilyDescriptor::new(OWN_FAMILY).with("BLOOMFILTER", "ROW").with("IN_MEMORY", "true");
-    let own = own.with(COMPACTION, COMPACTED);
-    let mut families = vec![own];
+    let mut families = vec![compacted(own)];
     if tables.is_shared() || table != tables.beside() {
         let data = FamilyDescriptor::new(family).with("BLOOMFILTER", "ROW").with("DATA_BLOCK_ENCODING", "FAST_DIFF");
-        families.insert(0, data.with("BLOCKSIZE", "32768").with(COMPACTION, COMPACTED));
+        families.insert(0, compacted(data.with("BLOCKSIZE", "32768")));
     }
     TableDescriptor { name: table.clone(), families, attributes: BTreeMap::new() }
 }
@@ -235,23 +240,29 @@ fn flaws(wanted: &TableDescriptor, found: &TableDescriptor) -> Vec<Flaw> {
         attribute("VERSIONS", &["1"], "1", "one version of a cell is ever read", false);
         attribute("KEEP_DELETED_CELLS", &["false"], "'FALSE'", "a purge frees nothing", false);
         let compaction = held.attributes.get(COMPACTION);
-        if ![COMPACTED, COMPACTED_AT_NEED].iter().any(|fine| is(compaction, fine)) {
+        if !is(compaction, COMPACTED) {
             let what = format!(
                 "family `{family}` has {COMPACTION} {}: memory keeps what was overwritten, and rows that change often cost \
                  several times as much to read",
                 compaction.map_or("unset", |value| value)
             );
-            flaw(what, format!("alter '{table}', {{NAME => '{family}', {COMPACTION} => '{COMPACTED}'}}"), false);
+            flaw(what, format!("alter '{table}', {{NAME => '{family}', {}}}", in_shell()), false);
         }
     }
     flaws
+}
+
+/// [`compacted`] in HBase's shell.
+fn in_shell() -> String {
+    let (key, value) = COMPACTED_EACH;
+    format!("{COMPACTION} => '{COMPACTED}', CONFIGURATION => {{'{key}' => '{value}'}}")
 }
 
 /// The command that makes a table.
 fn create(wanted: &TableDescriptor, splits: &[Bytes]) -> String {
     let mut out = format!("create '{}'", wanted.name);
     for family in &wanted.families {
-        let _ = write!(out, ", {{NAME => '{}', VERSIONS => 1, {COMPACTION} => '{COMPACTED}'}}", family.name);
+        let _ = write!(out, ", {{NAME => '{}', VERSIONS => 1, {}}}", family.name, in_shell());
     }
     if !splits.is_empty() {
         let keys: Vec<String> = splits.iter().map(|key| format!("'{}'", shown(key))).collect();
@@ -307,7 +318,14 @@ mod tests {
             (0, "TTL", "86400", true, "alter 'w_order', {NAME => 'cf', TTL => 'FOREVER'}"),
             (1, "NEW_VERSION_BEHAVIOR", "TRUE", true, "alter 'w_order', {NAME => 'm', NEW_VERSION_BEHAVIOR => false}"),
             (0, "VERSIONS", "3", false, "alter 'w_order', {NAME => 'cf', VERSIONS => 1}"),
-            (0, "IN_MEMORY_COMPACTION", "NONE", false, "alter 'w_order', {NAME => 'cf', IN_MEMORY_COMPACTION => 'EAGER'}"),
+            (
+                0,
+                "IN_MEMORY_COMPACTION",
+                "NONE",
+                false,
+                "alter 'w_order', {NAME => 'cf', IN_MEMORY_COMPACTION => 'EAGER', \
+                 CONFIGURATION => {'hbase.memstore.inmemoryflush.threshold.factor' => '0.1'}}",
+            ),
             (0, "KEEP_DELETED_CELLS", "TTL", false, "alter 'w_order', {NAME => 'cf', KEEP_DELETED_CELLS => 'FALSE'}"),
         ] {
             let mut found = table();
@@ -328,7 +346,7 @@ mod tests {
     #[test]
     fn the_command_makes_the_table() {
         let splits = [Bytes::from_static(b"5000")];
-        let family = |name| format!("{{NAME => '{name}', VERSIONS => 1, IN_MEMORY_COMPACTION => 'EAGER'}}");
+        let family = |name| format!("{{NAME => '{name}', VERSIONS => 1, {}}}", in_shell());
         let made = format!("create 'w_order', {}, {}, SPLITS => ['5000']", family("cf"), family("m"));
         assert_eq!(create(&table(), &splits), made);
         let beside = wanted(tables().beside(), &tables(), "cf");
