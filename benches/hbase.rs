@@ -68,7 +68,7 @@ struct Bench {
 
 fn main() {
     let (rows, rounds) = (argument("--rows", 20_000), argument("--rounds", 5).max(2));
-    let server = servers::hbase();
+    let server = servers::with_heap(servers::Kind::Hbase, "2g");
     let addresses = &server.addresses()[..2];
     let mut report = Report::new("hbase");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
