@@ -165,9 +165,13 @@ mod search {
         rate
     }
 
+    fn plain(url: &str) -> Elasticsearch {
+        Elasticsearch::new(Transport::single_node(url).expect("a client"))
+    }
+
     /// Documents a second by plain bulk requests of the client crate.
     async fn load(url: &str, index: &str, documents: usize, change: usize) -> f64 {
-        let client = Elasticsearch::new(Transport::single_node(url).expect("a client"));
+        let client = plain(url);
         let path = format!("{index}/_bulk");
         let body = |ids: std::ops::Range<usize>| -> Bytes {
             let lines = ids.map(|id| format!("{{\"index\":{{\"_id\":\"{id}\"}}}}\n{}\n", text(id, change)));
@@ -197,14 +201,14 @@ mod search {
 
     /// What one side left to be done later is not the other side's time.
     async fn settle(url: &str, index: &str) {
-        let client = Elasticsearch::new(Transport::single_node(url).expect("a client"));
+        let client = plain(url);
         let reply = client.indices().flush(IndicesFlushParts::Index(&[index])).force(true).wait_if_ongoing(true).send().await;
         reply.expect("a reply").error_for_status_code().expect("flushed");
     }
 
     async fn forget(url: &str, index: &str) {
         settle(url, index).await;
-        let client = Elasticsearch::new(Transport::single_node(url).expect("a client"));
+        let client = plain(url);
         let reply = client.indices().delete(IndicesDeleteParts::Index(&[index])).send().await;
         reply.expect("a reply").error_for_status_code().expect("deleted");
     }

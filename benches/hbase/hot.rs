@@ -8,11 +8,8 @@ use crate::common::measure::{Report, Watch, Whose, median, say};
 use widerow::io::hbase::client::Client;
 use widerow::io::hbase::types::{Durability, FamilyDescriptor, Get, Put, TableDescriptor, TableName};
 
-/// Names of the tables, and how their family is made.
-const KINDS: [(&str, &[(&str, &str)]); 2] = [
-    ("hot_kept", &[("IN_MEMORY_COMPACTION", "NONE")]),
-    ("hot_dropped", &[("IN_MEMORY_COMPACTION", "EAGER"), ("hbase.memstore.inmemoryflush.threshold.factor", "0.1")]),
-];
+const KEPT: &str = "hot_kept";
+const DROPPED: &str = "hot_dropped";
 const HOT: &str = "hot";
 /// Living items of the hot order, about.
 const LIVING: usize = 20;
@@ -25,10 +22,15 @@ const GETS: usize = 100;
 const STRETCHES: usize = 6;
 
 pub async fn run(client: &Client, server: u32, report: &mut Report) {
-    let tables = KINDS.map(|(name, _)| TableName::parse(name).expect("a table's name"));
-    for (table, (_, attributes)) in tables.iter().zip(KINDS) {
-        let family = attributes.iter().fold(FamilyDescriptor::new("cf"), |family, (name, value)| family.with(name, value));
-        let wanted = TableDescriptor { name: table.clone(), families: vec![family], attributes: Default::default() };
+    let tables = [KEPT, DROPPED].map(|name| TableName::parse(name).expect("a table's name"));
+    let ours = TableName::parse(crate::store::TABLES[0]).expect("a table's name");
+    let ours = client.describe_table(&ours).await.unwrap_or_else(|e| panic!("{e}")).expect("the row store made its table");
+    for table in &tables {
+        let mut wanted = TableDescriptor { name: table.clone(), ..ours.clone() };
+        if *table == tables[0] {
+            let none = |family: &mut FamilyDescriptor| family.attributes.insert("IN_MEMORY_COMPACTION".into(), "NONE".into());
+            wanted.families.iter_mut().for_each(|family| drop(none(family)));
+        }
         client.ensure_table(&wanted, &[]).await.unwrap_or_else(|e| panic!("{e}"));
     }
     let mut order = Order { stamp: 1, items: 0, living: Vec::new(), dice: 88_172_645_463_325_252 };

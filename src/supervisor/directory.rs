@@ -154,18 +154,24 @@ impl EntityDirectory {
         let live = self.live.len();
         let sweeps = usize::try_from(self.bounds.idle_max.as_secs() / LOOKS_PER_REST).unwrap_or(usize::MAX).max(1);
         let idle_max = self.bounds.idle_max.as_millis() as i64;
-        let (mut looked, mut held, mut idle) = (0, 0, 0);
+        let (mut stay, mut held, mut idle) = (0_usize, 0, 0);
         for _ in 0..live.min((live / sweeps).max(LOOKS_PER_SWEEP)) {
-            let seen = self.look_at_next(|pulse| {
-                (looked, held, idle) = (looked + 1, held + pulse.bytes(), idle + usize::from(pulse.is_idle()));
+            let mut seen = None;
+            let went = self.look_at_next(|pulse| {
+                seen = Some((pulse.bytes(), pulse.is_idle()));
                 now.since(pulse.last()) > idle_max
             });
-            if seen.is_none() {
-                break;
+            match (went, seen) {
+                (None, _) => break,
+                (Some(false), Some((bytes, is_idle))) => {
+                    (stay, held, idle) = (stay + 1, held + bytes, idle + usize::from(is_idle));
+                }
+                (Some(_), _) => {}
             }
         }
         // What was looked at stands for the others.
-        let of_all = |part: usize| (part as f64 * live as f64 / looked.max(1) as f64) as usize;
+        let live = self.live.len();
+        let of_all = |part: usize| (part as f64 * live as f64 / stay.max(1) as f64) as usize;
         self.idle.store(of_all(idle), Ordering::Relaxed);
         let mut bytes = of_all(held);
         // A burst may have spawned more than could rest at the time, and nothing spawns after it.
