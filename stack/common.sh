@@ -113,6 +113,8 @@ await() {
     while [ "$SECONDS" -lt "$until" ]; do
         if ! kill -0 "$pid" 2>/dev/null; then
             tail -n 30 "$log" >&2
+            # Somebody was faster than our look, or it was an outgoing connection, which our look does not see.
+            ! grep -qi 'address already in use' "$log" || quit 3 "a port is taken; the end of $log is above"
             quit 1 "the server ended while it started; the end of $log is above"
         fi
         if "$@" >/dev/null 2>&1; then

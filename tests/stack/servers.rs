@@ -60,12 +60,11 @@ impl Kind {
         match self {
             Self::Kafka => &["PORT", "CONTROLLER_PORT"],
             Self::Hbase => &["PORT", "REGION_PORT", "ZOOKEEPER_PORT"],
-            Self::RedisNode => &["PORT", "BUS_PORT"],
+            Self::RedisNode | Self::RedisCluster => &["PORT", "BUS_PORT"],
             Self::RedisTls => &["PORT", "TLS_PORT"],
             Self::HbaseRegion
             | Self::Redis
             | Self::RedisAide
-            | Self::RedisCluster
             | Self::Search
             | Self::Mariadb
             | Self::Debezium
