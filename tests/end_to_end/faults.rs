@@ -129,7 +129,7 @@ impl Site {
             mended.duration_since(struck).as_secs_f64(),
             recovered.as_secs_f64(),
             equal.as_secs_f64(),
-            self.again - again,
+            (self.again - again).max(0),
             vitals.iter().map(|v| v.bytes >> 20).max().unwrap_or(0),
             vitals.iter().map(|v| v.files).max().unwrap_or(0),
         ));
