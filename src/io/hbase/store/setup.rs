@@ -252,7 +252,7 @@ fn flaws(wanted: &TableDescriptor, found: &TableDescriptor) -> Vec<Flaw> {
     flaws
 }
 
-/// [`compacted`] in HBase's shell.
+/// What [`compacted`] sets, in HBase's shell.
 fn in_shell() -> String {
     let (key, value) = COMPACTED_EACH;
     format!("{COMPACTION} => '{COMPACTED}', CONFIGURATION => {{'{key}' => '{value}'}}")
@@ -262,7 +262,12 @@ fn in_shell() -> String {
 fn create(wanted: &TableDescriptor, splits: &[Bytes]) -> String {
     let mut out = format!("create '{}'", wanted.name);
     for family in &wanted.families {
-        let _ = write!(out, ", {{NAME => '{}', VERSIONS => 1, {}}}", family.name, in_shell());
+        let _ = write!(out, ", {{NAME => '{}', VERSIONS => 1", family.name);
+        let others = ["BLOCKSIZE", "BLOOMFILTER", "DATA_BLOCK_ENCODING", "IN_MEMORY"];
+        for (name, value) in others.iter().filter_map(|name| Some((name, family.attributes.get(*name)?))) {
+            let _ = write!(out, ", {name} => '{value}'");
+        }
+        let _ = write!(out, ", {}}}", in_shell());
     }
     if !splits.is_empty() {
         let keys: Vec<String> = splits.iter().map(|key| format!("'{}'", shown(key))).collect();
@@ -346,11 +351,15 @@ mod tests {
     #[test]
     fn the_command_makes_the_table() {
         let splits = [Bytes::from_static(b"5000")];
-        let family = |name| format!("{{NAME => '{name}', VERSIONS => 1, {}}}", in_shell());
-        let made = format!("create 'w_order', {}, {}, SPLITS => ['5000']", family("cf"), family("m"));
+        let data = format!(
+            "{{NAME => 'cf', VERSIONS => 1, BLOCKSIZE => '32768', BLOOMFILTER => 'ROW', DATA_BLOCK_ENCODING => 'FAST_DIFF', {}}}",
+            in_shell()
+        );
+        let own = format!("{{NAME => 'm', VERSIONS => 1, BLOOMFILTER => 'ROW', IN_MEMORY => 'true', {}}}", in_shell());
+        let made = format!("create 'w_order', {data}, {own}, SPLITS => ['5000']");
         assert_eq!(create(&table(), &splits), made);
         let beside = wanted(tables().beside(), &tables(), "cf");
-        assert_eq!(create(&beside, &[]), format!("create 'w__meta', {}", family("m")));
+        assert_eq!(create(&beside, &[]), format!("create 'w__meta', {own}"));
         assert_eq!((version("2.6.4-hadoop3"), version("3.0.0"), version("x")), (Some((2, 6)), Some((3, 0)), None));
     }
 }
