@@ -62,8 +62,6 @@ struct Held {
     version: RowVersion,
     outcome: Option<Outcome>,
     late: Option<Duration>,
-    /// Cells of the row that was read.
-    cells: usize,
     ambiguous: u32,
     delays: Option<(Option<Duration>, Duration)>,
     /// What the sink was asked, kept only while somebody listens at the tap.
@@ -96,7 +94,6 @@ impl Delivery {
             version: RowVersion::default(),
             outcome: None,
             late: None,
-            cells: 0,
             ambiguous: 0,
             delays: None,
             shown: None,
@@ -122,7 +119,6 @@ impl Delivery {
         let mut ids = HashSet::with_capacity(rows.len());
         for (index, row) in rows.iter().enumerate().take(self.jobs.len()) {
             let held = &mut self.jobs[index];
-            held.cells = row.as_ref().map_or(0, WideRow::cells);
             let age = Duration::from_millis(now.since(held.job.load.first_offered) as u64);
             held.late = (age > self.policy.expire_after).then_some(age);
             let wish = catch_unwind(AssertUnwindSafe(|| wish(held, row.as_ref(), target)))
@@ -217,11 +213,6 @@ impl Delivery {
             document: held.document,
         };
         self.jobs.iter().map(finish).collect()
-    }
-
-    /// The rows that were read, and their cells.
-    pub fn cells(&self) -> impl Iterator<Item = (&RowKey, usize)> + Clone {
-        self.jobs.iter().map(|held| (&held.job.key.row, held.cells))
     }
 
     /// A side that does not answer: the line waits (J7).

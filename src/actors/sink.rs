@@ -9,16 +9,14 @@ use super::delivery::{Delivery, Plan, Policy, Target};
 use crate::domain::breaker::{Breaker, Leave, Side};
 use crate::domain::fault::{Advice, Fault};
 use crate::domain::ids::{Millis, RowId, RowKey, RowVersion};
-use crate::domain::job::Verdict;
 use crate::domain::line::Line;
-use crate::domain::pace::Pace;
 use crate::domain::row::WideRow;
 use crate::domain::schema::{RowKind, Schema};
 use crate::domain::steps::{self, Step};
 use crate::messages::control::{Drain, Stop};
 use crate::messages::observe::{ActorKind, ActorState, Observation, Observe};
 use crate::ports::clock::Moment;
-use crate::ports::queue::{Batch, Finish, JobQueue, Taken};
+use crate::ports::queue::{Batch, JobQueue};
 use crate::ports::rows::RowStore;
 use crate::ports::sink::{Freshness, Sink};
 use crate::telemetry::{JobOutcome, LineMeters, SinkAhead, StoreMeters, StoreOp};
@@ -49,30 +47,30 @@ pub struct SinkSetup {
     pub lease: Duration,
     /// K5's switch at run time.
     pub skip_equal: Arc<AtomicBool>,
-    pub breaker: Shared<Breaker>,
-    pub pace: Shared<Pace>,
+    /// Shared by the line's workers.
+    pub breaker: LineBreaker,
     pub meters: LineMeters,
     pub store_meters: StoreMeters,
     pub clock: fn() -> Millis,
 }
 
-/// What the workers of one line share, with the clock it is asked by.
+/// The breaker of one line with the clock it is asked by.
 #[derive(Clone)]
-pub struct Shared<T> {
-    held: Arc<Mutex<T>>,
+pub struct LineBreaker {
+    breaker: Arc<Mutex<Breaker>>,
     start: tokio::time::Instant,
 }
 
-impl<T: Default> Default for Shared<T> {
+impl Default for LineBreaker {
     fn default() -> Self {
-        Self { held: Arc::default(), start: tokio::time::Instant::now() }
+        Self { breaker: Arc::default(), start: tokio::time::Instant::now() }
     }
 }
 
-impl<T> Shared<T> {
-    /// It, held for a moment, and now.
-    fn now(&self) -> (MutexGuard<'_, T>, Duration) {
-        (self.held.lock().unwrap_or_else(|e| e.into_inner()), self.start.elapsed())
+impl LineBreaker {
+    /// The breaker, held for a moment, and now.
+    fn now(&self) -> (MutexGuard<'_, Breaker>, Duration) {
+        (self.breaker.lock().unwrap_or_else(|e| e.into_inner()), self.start.elapsed())
     }
 }
 
@@ -90,17 +88,11 @@ pub struct SinkActor {
     busy: Duration,
     looked: Instant,
     draining: Vec<oneshot::Sender<u64>>,
-    /// When the first of the jobs it has put back may be delivered.
-    returns: Option<tokio::time::Instant>,
 }
 
 /// How one run ended.
 struct Ran {
-    /// Those that were taken, and those of them that were delivered.
-    taken: u64,
     jobs: u64,
-    /// When the first of the others may be delivered.
-    returns: Option<tokio::time::Instant>,
     /// A side that does not answer: the line waits (J7).
     waiting_for: Option<(Side, Fault)>,
     took: Duration,
@@ -123,7 +115,6 @@ impl SinkActor {
             busy: Duration::ZERO,
             looked: Instant::now(),
             draining: Vec::new(),
-            returns: None,
         }
     }
 
@@ -141,15 +132,12 @@ impl SinkActor {
             Leave::Wait(pause) => return self.wait(pause, ctx),
         };
         let setup = Arc::clone(&self.setup);
-        let now = tokio::time::Instant::now();
-        self.returns = self.returns.filter(|at| *at > now);
-        let look_again = self.returns.map_or(LOOK_AGAIN, |at| (at - now).min(LOOK_AGAIN));
         let taking = async move {
             let asked = Moment::now();
             let taken = setup.queue.take(setup.line.name, jobs).await;
             if matches!(&taken, Ok(batch) if batch.jobs.is_empty()) {
                 // Elapsed is as good as rung: look again.
-                let _ = tokio::time::timeout(look_again, setup.queue.wait(setup.line.name)).await;
+                let _ = tokio::time::timeout(LOOK_AGAIN, setup.queue.wait(setup.line.name)).await;
             }
             taken.map(|batch| (batch, asked))
         };
@@ -165,7 +153,11 @@ impl SinkActor {
         self.setup.meters.jobs(JobOutcome::Parked, batch.parked);
         self.setup.meters.jobs(JobOutcome::Dropped, batch.dropped);
         if batch.jobs.is_empty() {
-            self.found_nothing();
+            let ended = {
+                let (mut breaker, now) = self.setup.breaker.now();
+                breaker.idle(now)
+            };
+            self.well_again(ended);
             return ctx.notify(Next);
         }
         self.in_flight = batch.jobs.len() as u64;
@@ -177,18 +169,13 @@ impl SinkActor {
             act.handled += ran.jobs;
             act.busy += ran.took;
             act.last_progress = (act.setup.clock)();
-            act.returns = act.returns.into_iter().chain(ran.returns).min();
             match ran.waiting_for {
                 Some((side, fault)) => act.wait_for(side, &fault, ctx),
                 None => {
-                    if ran.jobs == 0 {
-                        act.found_nothing();
-                    } else {
-                        let ended = act.setup.breaker.now().0.answered();
-                        act.well_again(ended);
-                        act.enter(ActorState::Running);
-                    }
-                    let full = ran.taken >= act.setup.batch as u64;
+                    let ended = act.setup.breaker.now().0.answered();
+                    act.well_again(ended);
+                    act.enter(ActorState::Running);
+                    let full = ran.jobs >= act.setup.batch as u64;
                     match rest_after(ran.took, REST_MAX) {
                         rest if full || rest.is_zero() => ctx.notify(Next),
                         rest => {
@@ -219,15 +206,6 @@ impl SinkActor {
         ctx.run_later(pause, Self::take);
     }
 
-    /// There was nothing to deliver, so only the queue has been heard of.
-    fn found_nothing(&mut self) {
-        let ended = {
-            let (mut breaker, now) = self.setup.breaker.now();
-            breaker.idle(now)
-        };
-        self.well_again(ended);
-    }
-
     fn well_again(&mut self, ended: bool) {
         if ended {
             self.setup.meters.open(false);
@@ -249,39 +227,30 @@ impl SinkActor {
 /// One run of a batch of jobs under their leases.
 async fn deliver(setup: &SinkSetup, batch: Batch, asked: Moment) -> Ran {
     let started = tokio::time::Instant::now();
-    let taken = batch.jobs.len() as u64;
+    let jobs = batch.jobs.len() as u64;
     steps::reached(Step::JobTaken);
-    let (jobs, resting, returns) = part_resting(setup, batch.jobs);
-    let delivered = jobs.len() as u64;
-    let leases: Vec<_> = jobs.iter().map(|j| (j.key.clone(), j.lease)).collect();
-    let mut delivery = Delivery::new(jobs, setup.policy);
-    if delivered > 0 {
-        let fresh = Freshness::new(Moment::now(), Moment(asked.0 + setup.lease));
-        let working = async {
-            let ids = delivery.rows(setup.line.kind);
-            match read(setup, ids).await {
-                Err(fault) => delivery.unreadable(&fault, (setup.clock)()),
-                Ok(rows) => {
-                    steps::reached(Step::RowRead);
-                    let skip = setup.skip_equal.load(Ordering::Relaxed);
-                    let target = Target { line: &setup.line, kind: &setup.kind, schema: &setup.schema, skip };
-                    let plan = delivery.plan(&rows, &target, (setup.clock)());
-                    write(setup, &mut delivery, plan, fresh.clone()).await;
-                    look_behind(setup, &delivery.superseded()).await;
-                }
+    let leases: Vec<_> = batch.jobs.iter().map(|j| (j.key.clone(), j.lease)).collect();
+    let mut delivery = Delivery::new(batch.jobs, setup.policy);
+    let fresh = Freshness::new(Moment::now(), Moment(asked.0 + setup.lease));
+    let working = async {
+        let ids = delivery.rows(setup.line.kind);
+        match read(setup, ids).await {
+            Err(fault) => delivery.unreadable(&fault, (setup.clock)()),
+            Ok(rows) => {
+                steps::reached(Step::RowRead);
+                let skip = setup.skip_equal.load(Ordering::Relaxed);
+                let target = Target { line: &setup.line, kind: &setup.kind, schema: &setup.schema, skip };
+                let plan = delivery.plan(&rows, &target, (setup.clock)());
+                write(setup, &mut delivery, plan, fresh.clone()).await;
+                look_behind(setup, &delivery.superseded()).await;
             }
-        };
-        keep_leases(setup, leases, &fresh, working).await;
-        let (mut pace, now) = setup.pace.now();
-        pace.delivered(delivery.cells(), started.elapsed(), now);
-    }
+        }
+    };
+    keep_leases(setup, leases, &fresh, working).await;
     // A sink that takes some and asks for fewer has slowed down by itself; its refused jobs pause on their own.
     let slowed = |fault: &Fault| fault.advice() == Advice::SlowDown && delivery.got_through();
     let mut waiting_for = delivery.waiting_for().filter(|fault| !slowed(fault)).map(|fault| (Side::Work, fault.clone()));
-    setup.meters.jobs(JobOutcome::Rested, resting.len() as u64);
-    let mut finishes = delivery.finishes();
-    finishes.extend(resting);
-    match setup.queue.finish(finishes).await {
+    match setup.queue.finish(delivery.finishes()).await {
         Ok(settled) => {
             steps::reached(Step::JobFinished);
             delivery.tell(&settled, &setup.meters);
@@ -294,28 +263,7 @@ async fn deliver(setup: &SinkSetup, batch: Batch, asked: Moment) -> Ran {
             waiting_for = Some((Side::Queue, fault));
         }
     }
-    Ran { taken, jobs: delivered, returns, waiting_for, took: started.elapsed() }
-}
-
-/// The jobs to deliver now, and those of rows that rest: they go back until their rest is over, which uses up no try.
-/// With these, when the first of them returns.
-fn part_resting(setup: &SinkSetup, jobs: Vec<Taken>) -> (Vec<Taken>, Vec<Finish>, Option<tokio::time::Instant>) {
-    let (mut pace, now) = setup.pace.now();
-    let (clock, wall) = (tokio::time::Instant::now(), (setup.clock)());
-    let (mut ready, mut resting, mut returns) = (Vec::with_capacity(jobs.len()), Vec::new(), None);
-    for job in jobs {
-        match pace.left(&job.key.row, now) {
-            None => ready.push(job),
-            Some(left) => {
-                // In whole milliseconds, rounded up: a queue that looks at its end finds it over.
-                let left = Duration::from_millis(left.as_millis() as u64 + 1);
-                let verdict = Verdict::Retry { at: Millis(wall.0 + left.as_millis() as i64), counts: false };
-                resting.push(Finish { key: job.key, lease: job.lease, verdict, document: None });
-                returns = returns.into_iter().chain([clock + left]).min();
-            }
-        }
-    }
-    (ready, resting, returns)
+    Ran { jobs, waiting_for, took: started.elapsed() }
 }
 
 async fn read(setup: &SinkSetup, ids: Vec<RowId>) -> Result<Vec<Option<WideRow>>, Fault> {

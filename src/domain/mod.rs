@@ -18,7 +18,6 @@ pub mod job;
 pub mod line;
 pub mod mark;
 pub mod merge;
-pub mod pace;
 mod packed;
 pub mod quick;
 pub mod record;

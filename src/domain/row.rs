@@ -297,11 +297,6 @@ impl WideRow {
         version::of(self, kind)
     }
 
-    /// Cells of all its table rows, dead ones too.
-    pub fn cells(&self) -> usize {
-        self.parts.iter().map(|part| part.cells.len()).sum()
-    }
-
     pub fn is_empty(&self) -> bool {
         self.parts.is_empty() && self.marks.is_empty() && self.base == 0 && self.counter == 0
     }

@@ -9,7 +9,7 @@ use super::{Pace, SourceSlot, Supervisor};
 use crate::actors::delivery::Policy;
 use crate::actors::entity::EntitySetup;
 use crate::actors::partition::PartitionSetup;
-use crate::actors::sink::{Shared, SinkSetup};
+use crate::actors::sink::{LineBreaker, SinkSetup};
 use crate::domain::assignment::Generations;
 use crate::domain::decode::DecodeSettings;
 use crate::domain::fault::{Fault, FaultKind};
@@ -355,8 +355,7 @@ impl Common<'_> {
             },
             lease: queue.lease,
             skip_equal: skip_equal.get(&line.line.name).cloned().unwrap_or_default(),
-            breaker: Shared::default(),
-            pace: Shared::default(),
+            breaker: LineBreaker::default(),
             meters: stores.line_meters.get(&line.line.name)?.clone(),
             store_meters: stores.store_meters.clone(),
             clock: self.clock,

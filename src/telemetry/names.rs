@@ -113,8 +113,6 @@ labels! {
         Parked = "parked",
         Dropped = "dropped",
         Spilled = "spilled",
-        /// Put back for a moment: its row is dear, and was delivered just before.
-        Rested = "rested",
     }
     /// What became of a document.
     DocumentOutcome {

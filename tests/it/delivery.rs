@@ -4,10 +4,9 @@
 //! interleaving is played on purpose; on each queue there is.
 
 use super::queues::{Make, on_queues};
-use super::world::{Feed, SHOP, World, ended, look, open_and_span, run, until};
+use super::world::{Feed, SHOP, World, ended, look, run, until};
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 use widerow::domain::fault::{Fault, FaultKind};
 use widerow::domain::ids::{Name, RowKey, RowVersion};
 use widerow::io::memory::Call;
@@ -72,52 +71,7 @@ on_queues!(
     one_worker_probes_a_silent_sink,
     a_row_that_was_never_born_writes_nothing,
     a_sink_above_its_row_is_an_alarm,
-    a_dear_row_rests,
 );
-
-/// A row of many cells rests after a slow run, which uses up no try; a small one does not. What changed meanwhile is one
-/// document. Method: slow runs with a change amid each, of a small row, then of one with many children.
-fn a_dear_row_rests(make: Make) {
-    let world = World::new(SHOP, "", |settings| settings.queue.retry.max = 1).on_queue(make);
-    let item = |id: u64| {
-        json!({ "database": "trade", "table": "order_item", "type": "insert", "ts": 1,
-            "data": { "id": id, "order_no": "n1", "qty": 2 } })
-    };
-    run(async {
-        let (engine, feed) = world.start_fed();
-        feed.begin().await;
-        let mut status = 0;
-        let slow_run = async |status: &mut u64| {
-            *status += 2;
-            let before = world.sink.came() + 1;
-            held_at_the_sink(&world, &feed, *status, before).await;
-            feed.deliver(&order(*status + 1, 0)).await;
-            until("the follow-up waits", async || (jobs(&world).await == (1, 1)).then_some(())).await;
-            tokio::time::sleep(Duration::from_millis(30)).await;
-            world.sink.before.open();
-            until("nothing is left", async || (jobs(&world).await == (0, 0)).then_some(())).await;
-            assert_eq!(came(&world).last(), Some(&(*status + 1)));
-        };
-        slow_run(&mut status).await;
-        assert_eq!(world.totals.jobs(JobOutcome::Rested), 0);
-        for id in 0..150 {
-            feed.deliver(&item(id)).await;
-        }
-        until("the children are delivered", async || {
-            let taken = world.totals.records() == 152 && open_and_span(&look(&engine).await).0 == 0;
-            (taken && jobs(&world).await == (0, 0)).then_some(())
-        })
-        .await;
-        // A machine that is slow enough finds the rest over.
-        until("it rested", async || {
-            slow_run(&mut status).await;
-            (world.totals.jobs(JobOutcome::Rested) > 0).then_some(())
-        })
-        .await;
-        assert_eq!(world.totals.jobs(JobOutcome::Buried), 0);
-        over(engine, feed, &world, status + 1).await;
-    });
-}
 
 /// V5: a sink that holds more than the row has is an alarm; one that another run was quicker to write is none. Method: a
 /// document of a version no row had; then the row overtakes it.
