@@ -133,7 +133,8 @@ impl Site {
     pub fn new(seed: u64, format: Format) -> Self {
         let began = Instant::now();
         let (redis, database, kafka, hbase, search) = thread::scope(|scope| {
-            let hbase = scope.spawn(servers::hbase);
+            // An hour of trade fills half a gigabyte.
+            let hbase = scope.spawn(|| servers::with_heap(Kind::Hbase, "1g"));
             let search = scope.spawn(servers::search);
             let kafka = scope.spawn(servers::kafka);
             let database = scope.spawn(servers::shop);
