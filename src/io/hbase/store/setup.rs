@@ -263,8 +263,8 @@ fn create(wanted: &TableDescriptor, splits: &[Bytes]) -> String {
     let mut out = format!("create '{}'", wanted.name);
     for family in &wanted.families {
         let _ = write!(out, ", {{NAME => '{}', VERSIONS => 1", family.name);
-        let others = ["BLOCKSIZE", "BLOOMFILTER", "DATA_BLOCK_ENCODING", "IN_MEMORY"];
-        for (name, value) in others.iter().filter_map(|name| Some((name, family.attributes.get(*name)?))) {
+        let said = ["VERSIONS", "MIN_VERSIONS", "TTL", COMPACTION, COMPACTED_EACH.0];
+        for (name, value) in family.attributes.iter().filter(|(name, _)| !said.contains(&name.as_str())) {
             let _ = write!(out, ", {name} => '{value}'");
         }
         let _ = write!(out, ", {}}}", in_shell());
