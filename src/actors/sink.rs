@@ -10,6 +10,7 @@ use crate::domain::breaker::{Breaker, Leave, Side};
 use crate::domain::fault::{Advice, Fault};
 use crate::domain::ids::{Millis, RowId, RowKey, RowVersion};
 use crate::domain::line::Line;
+use crate::domain::portion::Portion;
 use crate::domain::row::WideRow;
 use crate::domain::schema::{RowKind, Schema};
 use crate::domain::steps::{self, Step};
@@ -42,7 +43,8 @@ pub struct SinkSetup {
     pub queue: Arc<dyn JobQueue>,
     pub rows: Arc<dyn RowStore>,
     pub sink: Arc<dyn Sink>,
-    pub batch: usize,
+    /// What a worker begins with.
+    pub portion: Portion,
     pub policy: Policy,
     pub lease: Duration,
     /// K5's switch at run time.
@@ -76,6 +78,7 @@ impl LineBreaker {
 
 pub struct SinkActor {
     setup: Arc<SinkSetup>,
+    portion: Portion,
     worker: usize,
     thread: usize,
     restarts: u64,
@@ -93,6 +96,9 @@ pub struct SinkActor {
 /// How one run ended.
 struct Ran {
     jobs: u64,
+    /// Rows that were read, and what they weighed.
+    rows: usize,
+    bytes: usize,
     /// A side that does not answer: the line waits (J7).
     waiting_for: Option<(Side, Fault)>,
     took: Duration,
@@ -102,6 +108,7 @@ impl SinkActor {
     pub fn new(setup: Arc<SinkSetup>, worker: usize, thread: usize, restarts: u64) -> Self {
         let now = (setup.clock)();
         Self {
+            portion: setup.portion,
             setup,
             worker,
             thread,
@@ -127,8 +134,8 @@ impl SinkActor {
             breaker.ask(now)
         };
         let jobs = match leave {
-            Leave::Take => self.setup.batch,
-            Leave::Probe => self.setup.batch.min(PROBE_JOBS),
+            Leave::Take => self.portion.next(),
+            Leave::Probe => self.portion.next().min(PROBE_JOBS),
             Leave::Wait(pause) => return self.wait(pause, ctx),
         };
         let setup = Arc::clone(&self.setup);
@@ -141,15 +148,16 @@ impl SinkActor {
             }
             taken.map(|batch| (batch, asked))
         };
-        let taken = taking.into_actor(self).map(|taken, act, ctx| match taken {
-            Ok((batch, asked)) => act.run(batch, asked, ctx),
+        let taken = taking.into_actor(self).map(move |taken, act, ctx| match taken {
+            Ok((batch, asked)) => act.run(batch, jobs, asked, ctx),
             Err(fault) => act.wait_for(Side::Queue, &fault, ctx),
         });
         ctx.spawn(taken);
     }
 
-    /// `asked`: before the jobs were taken, so that their leases end no earlier than one lease after it.
-    fn run(&mut self, batch: Batch, asked: Moment, ctx: &mut Context<Self>) {
+    /// `wanted`: jobs that were asked for. `asked`: before they were taken, so that their leases end no earlier than one lease
+    /// after it.
+    fn run(&mut self, batch: Batch, wanted: usize, asked: Moment, ctx: &mut Context<Self>) {
         self.setup.meters.jobs(JobOutcome::Parked, batch.parked);
         self.setup.meters.jobs(JobOutcome::Dropped, batch.dropped);
         if batch.jobs.is_empty() {
@@ -164,10 +172,11 @@ impl SinkActor {
         self.last_progress = (self.setup.clock)();
         let setup = Arc::clone(&self.setup);
         let running = async move { deliver(&setup, batch, asked).await };
-        let ran = running.into_actor(self).map(|ran, act, ctx| {
+        let ran = running.into_actor(self).map(move |ran, act, ctx| {
             act.in_flight = 0;
             act.handled += ran.jobs;
             act.busy += ran.took;
+            act.portion.weighed(ran.rows, ran.bytes);
             act.last_progress = (act.setup.clock)();
             match ran.waiting_for {
                 Some((side, fault)) => act.wait_for(side, &fault, ctx),
@@ -175,7 +184,7 @@ impl SinkActor {
                     let ended = act.setup.breaker.now().0.answered();
                     act.well_again(ended);
                     act.enter(ActorState::Running);
-                    let full = ran.jobs >= act.setup.batch as u64;
+                    let full = ran.jobs >= wanted as u64;
                     match rest_after(ran.took, REST_MAX) {
                         rest if full || rest.is_zero() => ctx.notify(Next),
                         rest => {
@@ -232,12 +241,14 @@ async fn deliver(setup: &SinkSetup, batch: Batch, asked: Moment) -> Ran {
     let leases: Vec<_> = batch.jobs.iter().map(|j| (j.key.clone(), j.lease)).collect();
     let mut delivery = Delivery::new(batch.jobs, setup.policy);
     let fresh = Freshness::new(Moment::now(), Moment(asked.0 + setup.lease));
+    let mut weighed = (0, 0);
     let working = async {
         let ids = delivery.rows(setup.line.kind);
         match read(setup, ids).await {
             Err(fault) => delivery.unreadable(&fault, (setup.clock)()),
             Ok(rows) => {
                 steps::reached(Step::RowRead);
+                weighed = (rows.len(), rows.iter().flatten().map(WideRow::weight).sum());
                 let skip = setup.skip_equal.load(Ordering::Relaxed);
                 let target = Target { line: &setup.line, kind: &setup.kind, schema: &setup.schema, skip };
                 let plan = delivery.plan(&rows, &target, (setup.clock)());
@@ -263,7 +274,8 @@ async fn deliver(setup: &SinkSetup, batch: Batch, asked: Moment) -> Ran {
             waiting_for = Some((Side::Queue, fault));
         }
     }
-    Ran { jobs, waiting_for, took: started.elapsed() }
+    let (rows, bytes) = weighed;
+    Ran { jobs, rows, bytes, waiting_for, took: started.elapsed() }
 }
 
 async fn read(setup: &SinkSetup, ids: Vec<RowId>) -> Result<Vec<Option<WideRow>>, Fault> {

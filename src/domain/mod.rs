@@ -19,6 +19,7 @@ pub mod line;
 pub mod mark;
 pub mod merge;
 mod packed;
+pub mod portion;
 pub mod quick;
 pub mod record;
 pub mod restart;

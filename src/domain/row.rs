@@ -229,6 +229,9 @@ pub struct WideRow {
     pub parts: Parts,
 }
 
+/// What a cell takes besides its text, in memory as in an HBase cell block.
+const CELL_BYTES: usize = 64;
+
 /// Many a row, and nearly every change, has one.
 pub type Parts = SmallVec<[Part; 1]>;
 
@@ -295,6 +298,12 @@ impl WideRow {
     /// V1: computed from this one read (V2).
     pub fn version(&self, kind: VersionKind) -> RowVersion {
         version::of(self, kind)
+    }
+
+    /// About what it weighs in bytes wherever it is held or sent: texts, and for each cell what names and stamps it.
+    pub fn weight(&self) -> usize {
+        let part = |part: &Part| CELL_BYTES + part.id.child.len() + part.cells.text_bytes() + part.cells.len() * CELL_BYTES;
+        self.keys.text_bytes() + self.parts.iter().map(part).sum::<usize>() + self.marks.len() * CELL_BYTES
     }
 
     pub fn is_empty(&self) -> bool {

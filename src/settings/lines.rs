@@ -87,7 +87,8 @@ impl<'a> Builder<'a, '_> {
         };
         let skip_equal = at.get("skip_equal").boolean();
         let line = Line { name: Name::of(&entry.key), kind: kind.kind.name, when, lanes, types, document, delete, skip_equal };
-        Some(LineSettings { line, sink: sink?, workers: at.get("workers").count(), batch: at.get("batch").count() })
+        let (workers, batch) = (at.get("workers").count(), at.get("batch").count());
+        Some(LineSettings { line, sink: sink?, workers, batch, batch_bytes: at.get("batch_bytes").size() })
     }
 
     fn sink(&mut self, at: At<'_>, line: &str) -> Option<SinkKind> {

@@ -160,6 +160,8 @@ pub struct LineSettings {
     pub workers: usize,
     /// Jobs one worker takes at once.
     pub batch: usize,
+    /// What their rows weigh together, about.
+    pub batch_bytes: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -357,6 +357,7 @@ pub const KEYS: &[Key] = &[
     key("lines.*.skip_equal", Kind::Bool),
     key("lines.*.workers", count(1, 256)),
     key("lines.*.batch", count(1, 10_000)),
+    key("lines.*.batch_bytes", Kind::Size { min: MIB }),
     key("ledger", Kind::Component(LEDGER)),
     key("ledger.embedded", MAP),
     key("ledger.mysql", MAP),

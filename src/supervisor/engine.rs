@@ -15,6 +15,7 @@ use crate::domain::decode::DecodeSettings;
 use crate::domain::fault::{Fault, FaultKind};
 use crate::domain::health::ActorState;
 use crate::domain::ids::{Millis, Name};
+use crate::domain::portion::Portion;
 use crate::domain::route::RouteSettings;
 use crate::messages::belt::Belt;
 use crate::messages::control::{ActorId, Command, DrainAll, Drained, LookAround, Picture};
@@ -346,7 +347,7 @@ impl Common<'_> {
             queue: Arc::clone(&stores.queue),
             rows: Arc::clone(&stores.rows),
             sink: Arc::clone(sink),
-            batch: line.batch,
+            portion: Portion::new(line.batch, line.batch_bytes),
             policy: Policy {
                 retry_max: queue.retry.max,
                 retry_base: queue.retry.base,

@@ -71,7 +71,40 @@ on_queues!(
     one_worker_probes_a_silent_sink,
     a_row_that_was_never_born_writes_nothing,
     a_sink_above_its_row_is_an_alarm,
+    heavy_rows_come_in_small_batches,
 );
+
+/// What a worker's rows weigh together stays within `batch_bytes`, whether or not a document shows what is heavy. Method: twenty
+/// rows wait behind one that told their weight.
+fn heavy_rows_come_in_small_batches(make: Make) {
+    const HEAVY: usize = 300_000;
+    let world = World::new(SHOP, "", |settings| {
+        settings.lines[0].workers = 1;
+        settings.lines[0].batch_bytes = 1 << 20;
+    })
+    .on_queue(make);
+    let heavy = |n: u64| {
+        json!({ "database": "trade", "table": "orders", "type": "insert", "ts": 1,
+            "data": { "id": n, "order_no": format!("n{n}"), "status": n, "hidden": "x".repeat(HEAVY) } })
+    };
+    run(async {
+        let (engine, feed) = world.start_fed();
+        feed.begin().await;
+        world.sink.before.shut();
+        feed.deliver(&heavy(1)).await;
+        until("the first run is at the sink", async || (world.sink.came() == 1).then_some(())).await;
+        for n in 2..=21 {
+            feed.deliver(&heavy(n)).await;
+        }
+        until("the others wait", async || (jobs(&world).await == (20, 1)).then_some(())).await;
+        world.sink.before.open();
+        settled(&world, 21).await;
+        assert_eq!(*world.sink.calls.lock().unwrap(), [1, 3, 3, 3, 3, 3, 3, 2], "three rows of 300 kB weigh less than a MiB");
+        feed.end().await;
+        assert_eq!(ended(&engine).await, IdleState::Idle);
+        engine.drain().await;
+    });
+}
 
 /// V5: a sink that holds more than the row has is an alarm; one that another run was quicker to write is none. Method: a
 /// document of a version no row had; then the row overtakes it.

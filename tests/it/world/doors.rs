@@ -125,6 +125,8 @@ pub struct GatedSink {
     pub after: Gate,
     /// Writes handed in, with their versions.
     pub came: Mutex<Vec<(String, RowVersion, Option<Value>)>>,
+    /// How many writes each call handed in.
+    pub calls: Mutex<Vec<usize>>,
     /// So many calls to come panic.
     pub panics: AtomicUsize,
     /// So many calls to come block their thread, as no sink should, until they are let go.
@@ -140,6 +142,7 @@ impl GatedSink {
             before,
             after,
             came: Mutex::default(),
+            calls: Mutex::default(),
             panics: AtomicUsize::new(0),
             blocks: AtomicUsize::new(0),
             let_go: Default::default(),
@@ -170,6 +173,7 @@ impl Sink for GatedSink {
                 Body::Delete => None,
             };
             self.came.lock().unwrap().extend(batch.iter().map(|w| (w.id.clone(), w.version, parsed(w))));
+            self.calls.lock().unwrap().push(batch.len());
             assert!(!one_less(&self.panics), "scripted panic in the sink");
             if one_less(&self.blocks) {
                 drop(self.let_go.1.wait_while(self.let_go.0.lock().unwrap(), |gone| !*gone).unwrap());
