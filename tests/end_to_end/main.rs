@@ -17,6 +17,8 @@ mod node;
 mod servers;
 /// Servers and nodes together, and when they are quiet.
 mod site;
+/// A long stretch during which nothing may grow.
+mod soak;
 /// What writes to the database.
 mod trader;
 /// What the documents must be.
@@ -26,7 +28,7 @@ mod vitals;
 
 use faults::{FAULTS, Fault};
 use site::{Format, Site, say};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 const BATCH: usize = 60;
 
@@ -81,38 +83,10 @@ fn documents_end_as_the_database_says() {
         site.suffer(fault);
     }
     if let Some(minutes) = variable("WIDEROW_SOAK_MINUTES") {
-        soak(&mut site, minutes.parse().expect("WIDEROW_SOAK_MINUTES is a number"));
+        site.soak(minutes.parse().expect("WIDEROW_SOAK_MINUTES is a number"));
     }
     for node in site.nodes.iter_mut().filter(|node| node.pid() > 0) {
         assert_eq!(node.ask("/api/v1/dead-letters").map(|letters| letters["dead_letters"].to_string()), Some("[]".into()));
         assert_eq!(node.stop(), Some(0), "{} did not end well:\n{}", node.name, node.last_words());
     }
-}
-
-/// Memory and open files after the first third, and at the end: the same within what a pool or an allocator keeps.
-fn soak(site: &mut Site, minutes: u64) {
-    let (began, whole) = (Instant::now(), Duration::from_secs(60 * minutes));
-    let mut early = None;
-    let mut batches = 0;
-    while began.elapsed() < whole {
-        site.trade(BATCH);
-        batches += 1;
-        if batches % 20 == 0 {
-            site.converge();
-        }
-        if early.is_none() && began.elapsed() > whole / 3 {
-            early = Some(vitals_of(site));
-        }
-    }
-    site.converge();
-    let late = vitals_of(site);
-    say(&format!("soak of {minutes} min, {} transactions: {early:?} became {late:?}", batches * BATCH));
-    for (early, late) in early.into_iter().flatten().zip(late) {
-        assert!(late.bytes < early.bytes + early.bytes / 3 + (64 << 20), "memory grew from {early:?} to {late:?}");
-        assert!(late.files < early.files + 40, "open files grew from {early:?} to {late:?}");
-    }
-}
-
-fn vitals_of(site: &Site) -> Vec<vitals::Vitals> {
-    site.nodes.iter().filter(|node| node.pid() > 0).map(|node| vitals::of(node.pid())).collect()
 }

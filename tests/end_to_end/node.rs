@@ -96,6 +96,16 @@ impl Node {
         asking.call().ok()?.body_mut().read_to_string().ok()
     }
 
+    /// Asks the admin endpoint for a change; nothing while it does not answer.
+    pub fn order(&self, path: &str, body: &Value) -> Option<Value> {
+        let address = fs::read_to_string(self.folder.join("data/admin.addr")).ok()?;
+        let address = address.trim().trim_start_matches("http://");
+        let asking = ureq::post(format!("http://{address}{path}"));
+        let asking =
+            asking.header("content-type", "application/json").config().timeout_global(Some(Duration::from_secs(5))).build();
+        serde_json::from_str(&asking.send(body.to_string()).ok()?.body_mut().read_to_string().ok()?).ok()
+    }
+
     pub fn log_file(&self) -> PathBuf {
         self.folder.join("run.log")
     }

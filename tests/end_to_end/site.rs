@@ -5,6 +5,7 @@
 
 use crate::node::Node;
 use crate::servers::{self, Kind, Server};
+use crate::soak::HORIZON;
 use crate::trader::Trader;
 use crate::truth::{self, Documents};
 use rdkafka::ClientConfig;
@@ -51,6 +52,11 @@ lines:
         gift: shop.orders.gift
 admin: { listen: "127.0.0.1:0" }
 "#;
+
+/// Faults may delay a change by minutes, so only a soak forgets deletes early.
+fn horizon() -> String {
+    std::env::var("WIDEROW_SOAK_MINUTES").map_or_else(|_| String::new(), |_| format!("purge: {{ horizon: {HORIZON} }}\n"))
+}
 
 /// Who reads the database's changes, and how they look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,7 +155,7 @@ impl Site {
         }
         let folder = tempfile::tempdir().unwrap();
         let overlay = folder.path().join("overlay.yaml");
-        std::fs::write(&overlay, format.overlay()).unwrap();
+        std::fs::write(&overlay, format.overlay() + &horizon()).unwrap();
         let configs = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("config/shop.yaml"), overlay];
         let variables = [
             ("KAFKA", kafka.address()),

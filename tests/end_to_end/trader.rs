@@ -9,6 +9,11 @@ const ITEM_FIRST: i64 = 9_007_199_254_740_993;
 /// The numbers of orders are few, so that their rows leave, come back and meet again.
 const NUMBERS: u64 = 1_200;
 
+/// A shop is full with so many rows: from then on as many go as come.
+const ORDERS_MAX: usize = 2 * NUMBERS as usize;
+const ITEMS_MAX: usize = 4 * NUMBERS as usize;
+const OTHERS_MAX: usize = NUMBERS as usize;
+
 /// A splitmix64 generator.
 pub struct Dice(u64);
 
@@ -79,6 +84,7 @@ impl Trader {
             for _ in 0..=self.dice.below(3) {
                 self.act(&mut sql);
             }
+            self.stay_small(&mut sql);
             // What is rolled back must never be seen.
             sql.push_str(if self.dice.below(50) == 0 { "commit; begin; delete from orders; rollback;\n" } else { "commit;\n" });
         }
@@ -111,6 +117,27 @@ impl Trader {
             86..91 => self.moves(sql),
             91..93 => self.in_bulk(sql),
             _ => self.products(sql),
+        }
+    }
+
+    fn stay_small(&mut self, sql: &mut String) {
+        while self.orders.len() > ORDERS_MAX {
+            self.delete_order(sql);
+        }
+        while self.items.len() > ITEMS_MAX {
+            self.delete_item(sql);
+        }
+        let others = [
+            (&mut self.payments, "payment", "id"),
+            (&mut self.refunds, "refund", "refund_id"),
+            (&mut self.products, "product", "id"),
+        ];
+        for (rows, table, key) in others {
+            while rows.len() > OTHERS_MAX {
+                if let Some(id) = self.dice.take(rows) {
+                    let _ = writeln!(sql, "delete from {table} where {key} = {id};");
+                }
+            }
         }
     }
 
