@@ -2,12 +2,16 @@
 
 use super::measure::{Took, Watch, Whose};
 use super::shop::{Log, PARTITIONS, order_no};
+use bytes::Bytes;
 use futures_util::future::{BoxFuture, join_all, ready};
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use widerow::domain::epoch::Epochs;
 use widerow::domain::fault::Fault;
-use widerow::domain::ids::{Generation, Name, NextOffset, Partition, RowId, RowKey};
+use widerow::domain::ids::{Generation, Name, NextOffset, Partition, RecordOffset, RowId, RowKey};
 use widerow::domain::record::{Delivery, Record};
 use widerow::ports::Doors;
 use widerow::ports::rows::RowStore;
@@ -55,6 +59,51 @@ async fn hand_over(records: Vec<Record>, intake: &Arc<dyn Intake>) {
     intake.ended(partition, Generation(0));
 }
 
+/// Files of bodies, one a line: each the only partition of its topic.
+pub struct Files(pub Vec<(String, PathBuf)>);
+
+impl Source for Files {
+    fn name(&self) -> &str {
+        "shop"
+    }
+
+    fn start(self: Box<Self>, intake: Arc<dyn Intake>) -> Result<Arc<dyn SourceControl>, Fault> {
+        let partition = |topic: &str| Partition { topic: Name::of(topic), number: 0 };
+        let reading = async move {
+            let partitions = self.0.iter().map(|(topic, _)| Assigned {
+                partition: partition(topic),
+                start: NextOffset(0),
+                partitions: 1,
+                epochs: Epochs::default(),
+                high_watermark: None,
+            });
+            intake.assigned("shop", partitions.collect()).await;
+            join_all(self.0.iter().map(|(topic, path)| read_over(partition(topic), path, &intake))).await;
+        };
+        actix_rt::spawn(reading);
+        Ok(Arc::new(Control))
+    }
+}
+
+async fn read_over(partition: Partition, path: &Path, intake: &Arc<dyn Intake>) {
+    let file = File::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let mut lines = BufReader::with_capacity(1 << 20, file).split(b'\n').enumerate().peekable();
+    while lines.peek().is_some() {
+        let records = lines.by_ref().take(DELIVERY).map(|(at, line)| Record {
+            partition,
+            position: RecordOffset(at as i64),
+            offset: at as i64,
+            timestamp: None,
+            key: None,
+            value: Some(Bytes::from(line.unwrap_or_else(|e| panic!("{}: {e}", path.display())))),
+            headers: Vec::new(),
+        });
+        let records = records.collect();
+        intake.deliver(Delivery { partition, reading: Generation(0), records, high_watermark: None }).await;
+    }
+    intake.ended(partition, Generation(0));
+}
+
 struct Control;
 
 impl SourceControl for Control {
@@ -86,6 +135,11 @@ pub fn run(log: &Log, settings: &Settings, doors: Doors) -> Ran {
 
 /// The same from any source that holds this log. One without an end is over once everything it had is done.
 pub fn run_on(log: &Log, settings: &Settings, parts: Parts) -> Ran {
+    run_checked(log.bodies.len(), settings, parts, async |rows| check(log, rows).await)
+}
+
+/// The same for any so many records, whose end is held against what they mean by `check`.
+pub fn run_checked(records: usize, settings: &Settings, parts: Parts, check: impl AsyncFnOnce(&dyn RowStore)) -> Ran {
     let settings = Arc::new(settings.clone());
     let ran = Mutex::new(None);
     widerow::supervisor::block_on(async {
@@ -93,10 +147,10 @@ pub fn run_on(log: &Log, settings: &Settings, parts: Parts) -> Ran {
         let totals = Arc::new(Totals::default());
         let watch = Watch::start(Whose::Process);
         let engine = Engine::start(Arc::clone(&settings), parts, Arc::clone(&totals), wiring::clock);
-        wait(&engine, &totals, log.bodies.len()).await;
+        wait(&engine, &totals, records).await;
         let took = watch.stop();
         let live = engine.directory().len();
-        check(log, &*rows).await;
+        check(&*rows).await;
         engine.drain().await;
         *ran.lock().unwrap_or_else(|e| e.into_inner()) = Some(Ran { took, summary: totals.summary(), live });
     });

@@ -35,6 +35,8 @@ const FIGURES: &[(&str, &str, &str, &str, &str)] = &[
     ("recover", "/lives/0/first_acknowledged_seconds", "kill -9 to first acknowledged event", "s", "≤ 5"),
     ("rebuild", "/jobs_per_second", "rebuild beside live changes: rows whose document is asked for", "/s", ""),
     ("peers", "/of_go", "whole stack beside the Go design: events/s", "×", "≥ 4"),
+    ("flink", "/flink_cpu_of_ours", "Flink SQL's CPU for the same merge, of ours", "×", "≥ 4"),
+    ("flink", "/events_of_flink", "the same merge beside Flink SQL: events/s", "×", ""),
 ];
 
 /// Writes both from `bench-results/`.
