@@ -7,6 +7,7 @@ use widerow::domain::ids::Name;
 use widerow::domain::job::{Offered, Settled, Verdict};
 use widerow::ports::queue::{Finish, JobQueue};
 
+const BOOK: &str = "widerow:{search_~}:jobs";
 const URGENT: u8 = 0;
 const BULK: u8 = 2;
 
@@ -61,4 +62,15 @@ async fn one_call_offers_a_key_twice() {
     assert_eq!(answers, [Created, Created, Coalesced, Created, Coalesced]);
     assert_eq!(take(&queue, 10).await.len(), 3);
     soundness::check(&mut plain(&server).await, "").await;
+}
+
+/// Goal: the book of a short queue is no list to be searched from its front. Method: how Redis keeps it.
+#[tokio::test]
+async fn a_short_book_is_a_table() {
+    let server = servers::redis();
+    let (queue, mut plain) = (queue(&server, Wish::default()), plain(&server).await);
+    queue.offer((0..20).map(|row| offer(&row.to_string(), 1)).collect()).await.unwrap();
+    assert_eq!(ask::<String>(&mut plain, &["OBJECT", "ENCODING", BOOK]).await, "hashtable");
+    assert_eq!(ask::<i64>(&mut plain, &["HLEN", BOOK]).await, 20);
+    soundness::check(&mut plain, "").await;
 }

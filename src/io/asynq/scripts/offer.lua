@@ -227,5 +227,10 @@ flush()
 for lane = 1, #lanes do
     if born[lane] > 0 then births[lane][text_sub(now_text, 1, 10)] = (births[lane][text_sub(now_text, 1, 10)] or 0) + born[lane] end
 end
+-- Redis keeps a small hash as a list, searched from its front for every field. A book that many jobs come into at once is to
+-- be a table: one value too long for such a list makes it one, for as long as there are records in it.
+local spread = quick_sets >= 32 and call('OBJECT', 'ENCODING', book) ~= 'hashtable'
+if spread then quick_set[quick_sets + 1], quick_set[quick_sets + 2] = '~', string.rep('~', 1024) end
 save_recs()
+if spread then call('HDEL', book, '~') end
 return out or {}
