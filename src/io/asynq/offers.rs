@@ -7,6 +7,7 @@ use super::{keys, message, record};
 use crate::domain::fault::Fault;
 use crate::domain::ids::{Millis, Name, RowKey};
 use crate::domain::job::{Hold, JobKey, Lane, Load, Offer, Offered};
+use std::collections::HashSet;
 
 /// Offers of one script call; Redis does nothing else meanwhile.
 const OFFERS_PER_CALL: usize = 200;
@@ -191,25 +192,30 @@ impl AsynqQueue {
         order.sort_by_key(|i| number(&items[*i]));
         let of_each = (1..=scope.lanes.len()).map(|lane| items.iter().filter(|item| number(item) == lane).count().to_string());
         let of_each = of_each.collect::<Vec<_>>().join(",");
-        let mut args = vec![arg(rules.max_pending), arg(digits), arg(mode), arg(of_each)];
+        let mut seen = HashSet::with_capacity(items.len());
+        let twice = u8::from(!items.iter().all(|item| seen.insert(item.base.as_str())));
+        let mut args = vec![arg(rules.max_pending), arg(digits), arg(mode), arg(of_each), arg(twice)];
         let shared = message::type_field(line);
         let of_lane = |lane: &Lane| message::lane_fields(&names.queue(scope.line, *lane), rules.retries);
         let of_lanes: Vec<Vec<u8>> = scope.lanes.iter().map(of_lane).collect();
-        for item in order.iter().map(|i| &items[*i]) {
-            args.push(item.base.clone().into_bytes());
+        let in_order = || order.iter().map(|i| &items[*i]);
+        args.extend(in_order().map(|item| item.base.clone().into_bytes()));
+        args.extend(in_order().map(|item| {
             let mut msg = shared.clone();
             msg.extend(message::payload_field(message::payload(line, item.row.as_str())));
             msg.extend(message::id_field(&item.base));
             msg.extend_from_slice(of_lanes.get(number(item) - 1).map_or(&[], Vec::as_slice));
             msg.extend(message::header_fields(&item.types));
-            args.push(msg);
-            let fresh = item.load.strip_prefix("0,0,").filter(|_| item.gen_text.is_empty());
-            args.push(match fresh {
-                Some(rest) => format!("{rest}/").into_bytes(),
-                None => format!(">{}|{}", item.gen_text, item.load).into_bytes(),
-            });
-        }
+            msg
+        }));
+        args.extend(in_order().map(|item| match item.load.strip_prefix("0,0,").filter(|_| item.gen_text.is_empty()) {
+            Some(rest) => format!("{rest}/").into_bytes(),
+            None => format!(">{}|{}", item.gen_text, item.load).into_bytes(),
+        }));
         let answers: Vec<String> = self.run(scope, &scripts.offer, args).await?;
+        if answers.is_empty() {
+            return Ok(vec![String::from("1"); items.len()]);
+        }
         let mut placed = vec![String::from("0"); items.len()];
         order.into_iter().zip(answers).for_each(|(i, answer)| placed[i] = answer);
         Ok(placed)

@@ -19,9 +19,9 @@ const TAKEN_PER_CALL: usize = 500;
 /// Late jobs one taking puts aside at most, so that it ends soon.
 const LATE_PER_TAKE: usize = 1_000;
 
-/// What `take.lua` answers: credits, late ones dropped, jobs (base and what waited), numbers of those to be parked, messages
-/// and document hashes behind the numbers of their jobs, foreign tasks.
-type TakeAnswer = (String, u64, Vec<String>, Vec<usize>, Vec<Vec<u8>>, Vec<String>, Vec<ForeignRow>);
+/// What `take.lua` answers: credits, late ones dropped, jobs in lots (bases, and what waited), numbers of those to be parked,
+/// messages and document hashes behind the numbers of their jobs, foreign tasks.
+type TakeAnswer = (String, u64, Vec<(Vec<String>, Vec<String>)>, Vec<usize>, Vec<Vec<u8>>, Vec<String>, Vec<ForeignRow>);
 /// A foreign task: lane, id, message.
 type ForeignRow = (usize, String, Vec<u8>);
 
@@ -99,7 +99,7 @@ impl AsynqQueue {
             arg(if all { scope.documents() } else { String::new() }),
             arg(DOCUMENT_MS),
         ];
-        let (credits, dropped, rows, late, messages, documents, foreign): TakeAnswer =
+        let (credits, dropped, lots, late, messages, documents, foreign): TakeAnswer =
             self.run(scope, &scripts.take, args).await?;
         if all {
             let mut lines = lines.lock().unwrap_or_else(|e| e.into_inner());
@@ -112,7 +112,9 @@ impl AsynqQueue {
         let documents: HashMap<usize, &str> =
             documents.chunks(2).filter_map(|pair| Some((pair.first()?.parse().ok()?, pair.get(1)?.as_str()))).collect();
         let mut parked = Vec::new();
-        for (at, row) in rows.chunks(2).enumerate() {
+        let rows =
+            lots.iter().flat_map(|(bases, waited)| bases.iter().map(String::as_str).zip(waited.iter().map(String::as_str)));
+        for (at, row) in rows.enumerate() {
             let (message, document) = (messages.get(&(at + 1)), documents.get(&(at + 1)));
             let Some(mut job) = self.taken(scope, row, first, message.copied().unwrap_or_default()) else {
                 let what = format!("job {row:?} of line {}: its record cannot be read; its lease will end", scope.line);
@@ -139,8 +141,7 @@ impl AsynqQueue {
     }
 
     /// A job as the script hands it out: base, and what waited; the leases of its taking begin with `first`.
-    fn taken(&self, scope: &Scope, row: &[String], first: u64, msg: &[u8]) -> Option<Taken> {
-        let [base, waited] = row else { return None };
+    fn taken(&self, scope: &Scope, (base, waited): (&str, &str), first: u64, msg: &[u8]) -> Option<Taken> {
         let (name, _) = waited.split_once(',')?;
         let (_, load) = waited.strip_suffix('/').unwrap_or(waited).split_once('|')?;
         let (at, lane) = scope.lanes.iter().enumerate().find(|(_, lane)| self.inner.names.lane(**lane) == name)?;

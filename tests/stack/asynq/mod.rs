@@ -2,6 +2,7 @@
 //!
 //! The contract's bodies and the random histories run on Redis too (`tests/contract`).
 
+mod batches;
 mod faults;
 mod order;
 mod peer;

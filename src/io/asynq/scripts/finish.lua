@@ -4,7 +4,7 @@
 -- then verdicts of one lease and kind together: lease, kind, how many, and the bases. Kinds: d done, h done and a hash of the
 -- document follows each base, x done without counting, or those of `settle` with the time of a retry or the reason of a burial
 -- Answers per verdict: 0 the lease is gone, 1 as asked, 3 as asked and a follow-up waits, 2 gave way; with the gen of a job
--- that ended behind it.
+-- that ended behind it. Nothing at all: all are as asked.
 
 local args, bases, leases, kinds, hashes, out, all = ARGV, {}, {}, {}, {}, {}, 0
 local documents, counts_until = {}, whole(now + args[4]) .. ',' .. args[5] .. ','
@@ -116,11 +116,6 @@ local function end_group(lease, kind, first, count, step)
     end
     local own, keys = T[lane], {}
     for i = 1, n do keys[i] = own .. ids[i] end
-    if places then
-        for i = 1, n do out[all + places[i]] = 1 end
-    else
-        for i = all + 1, all + n do out[i] = 1 end
-    end
     if step == 2 then
         for i = 1, n do
             documents[#documents + 1] = ids[i]
@@ -159,6 +154,8 @@ if #bases == 0 then
     save_recs()
     return out
 end
+-- What was ended above has no answer yet.
+for n = 1, all do out[n] = out[n] or 1 end
 load_recs(bases)
 local gone, unleased, processed, failed = {}, {}, {}, {}
 local held, missing = {}, {}

@@ -2,9 +2,11 @@
 --
 -- ARGV[3] jobs a lane takes   ARGV[4] one digit per lane: 1 = older jobs of it lie in the overflow
 -- ARGV[5] c: only coalesce; a: create too; s: create even where the lane is full   ARGV[6] how many offers of each lane
--- then per offer, lane by lane: base, message as it lies in slot 0 of its lane, and of a new job what follows the times of
--- its load, with a bar; else `>gen|load`
+-- ARGV[7] 1: some base comes twice
+-- then of all offers, lane by lane, the bases; their messages as they lie in slot 0 of the lane; and of new jobs what follows
+-- the times of a load, with a bar, else `>gen|load`
 -- Answers per offer: 1 created, 2 coalesced, 3 the lane is full (with the load of a buried job it would revive), 0 nothing.
+-- Nothing at all: all were created.
 
 local max = tonumber(ARGV[3])
 local full, pushes, pushed, born = {}, {}, {}, {}
@@ -12,17 +14,18 @@ for lane = 1, #lanes do
     full[lane] = string.sub(ARGV[4], lane, lane) == '1'
     pushes[lane], pushed[lane], born[lane] = {}, 0, 0
 end
-local mode, begin = ARGV[5], 7
+local mode, args, out = ARGV[5], ARGV, nil
 -- Only what comes back from the overflow names its row there.
 local never_gen = mode ~= 's'
-local args, bases, room, out = ARGV, {}, {}, {}
-local offered = 0
-for i = begin, #args, 3 do
-    offered = offered + 1
-    bases[offered] = args[i]
+local offered = (#args - 7) / 3
+-- Before the first base, the first message, the first spec.
+local to_base, to_msg, to_spec = 7, 7 + offered, 7 + offered * 2
+local found, room = {}, {}
+for from = 1, offered, 1000 do
+    local to = math.min(from + 999, offered)
+    local got = call('HMGET', book, unpack(args, to_base + from, to_base + to))
+    if from == 1 then found = got else for i, rec in ipairs(got) do found[from + i - 1] = rec end end
 end
-local found = look_up(bases)
-
 local function flush()
     for lane = 1, #lanes do
         batched('LPUSH', P[lane] .. 'pending', pushes[lane])
@@ -168,43 +171,51 @@ local function offer(base, msg, spec, lane)
 end
 
 -- New rows are written here rather than in functions of their own: calls are dear in Redis's Lua.
-local at = 0
+local at, repeats = 0, ARGV[7] == '1'
 local function offer_lane(lane, count)
     local own, fresh, creates = T[lane], fresh[lane], mode ~= 'c'
-    local own_pushes, last, left, made = pushes[lane], pushed[lane], nil, 0
+    local own_pushes, last, left, made, sets = pushes[lane], pushed[lane], nil, 0, quick_sets
     for n = at + 1, at + count do
-        local base, i = bases[n], begin + (n - 1) * 3
-        local spec, met, answer = args[i + 2], recs[base], nil
+        local base, spec = args[to_base + n], args[to_spec + n]
+        local met, answer = recs[base], nil
         local rec = met
         if met == nil then rec = found[n] end
         if never_gen or byte(spec, 1) ~= 62 then
             if rec then
-                if not dirty[base] then answer = quick_coalesce(base, rec, spec, lane) end
+                if not dirty[base] then
+                    quick_sets = sets
+                    answer = quick_coalesce(base, rec, spec, lane)
+                    sets = quick_sets
+                end
             elseif met == nil and creates then
                 left = left or not is_full(lane) and (room[lane] or math.huge) or 0
                 if left > 0 then
-                    if call('HSET', own .. base, 'msg', args[i + 1], 'state', 'pending', 'pending_since', now_ns) < 3 then
+                    if call('HSET', own .. base, 'msg', args[to_msg + n], 'state', 'pending', 'pending_since', now_ns) < 3 then
                         clear_places(lane, base)
                     end
                     last, left, made = last + 1, left - 1, made + 1
                     own_pushes[last] = base
                     rec = fresh .. spec
-                    recs[base] = rec
-                    quick_set[quick_sets + 1], quick_set[quick_sets + 2] = base, rec
-                    quick_sets = quick_sets + 2
+                    if repeats then recs[base] = rec end
+                    sets = sets + 2
+                    quick_set[sets - 1], quick_set[sets] = base, rec
                     answer = 1
                 end
             end
         end
         if not answer then
             if met == nil then recs[base] = rec end
-            pushed[lane], room[lane] = last, left or room[lane]
-            answer = offer(base, args[i + 1], spec, lane)
-            own_pushes, last, left = pushes[lane], pushed[lane], nil
+            pushed[lane], room[lane], quick_sets = last, left or room[lane], sets
+            answer = offer(base, args[to_msg + n], spec, lane)
+            own_pushes, last, left, sets = pushes[lane], pushed[lane], nil, quick_sets
         end
-        out[n] = answer
+        if answer ~= 1 and not out then
+            out = {}
+            for i = 1, n - 1 do out[i] = 1 end
+        end
+        if out then out[n] = answer end
     end
-    pushed[lane], room[lane], born[lane] = last, left or room[lane], made
+    pushed[lane], room[lane], born[lane], quick_sets = last, left or room[lane], made, sets
     at = at + count
 end
 local lane = 0
@@ -216,5 +227,10 @@ flush()
 for lane = 1, #lanes do
     if born[lane] > 0 then births[lane][text_sub(now_text, 1, 10)] = (births[lane][text_sub(now_text, 1, 10)] or 0) + born[lane] end
 end
+-- Redis keeps a small hash as a list, searched from its front for every field. A book that many jobs come into at once is to
+-- be a table: one value too long for such a list makes it one, for as long as there are records in it.
+local spread = quick_sets >= 32 and call('OBJECT', 'ENCODING', book) ~= 'hashtable'
+if spread then quick_set[quick_sets + 1], quick_set[quick_sets + 2] = '~', string.rep('~', 1024) end
 save_recs()
-return out
+if spread then call('HDEL', book, '~') end
+return out or {}

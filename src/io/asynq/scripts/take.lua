@@ -4,17 +4,19 @@
 -- ARGV[7] weights    ARGV[8] credits       ARGV[9] late jobs: r run, p park, d drop   ARGV[10] late after, ms
 -- ARGV[11] late jobs at most   ARGV[12] prefix of document hashes, or empty
 -- ARGV[13] how long those count, ms
--- Answers: credits, late jobs dropped, jobs, numbers of those to be parked, messages, document hashes, foreign tasks. A job
--- is two texts: base, and what waited, perhaps with a bar. A message (only where the base does not tell the row) and a hash
--- follow the number of their job. A foreign task: lane's number, id, message. Jobs of one lane share a lease.
+-- Answers: credits, late jobs dropped, jobs, numbers of those to be parked, messages, document hashes, foreign tasks. Jobs
+-- come in lots, each two lists: bases, and what waited, perhaps with a bar. A message (only where the base does not tell the
+-- row) and a hash follow the number of their job. A foreign task: lane's number, id, message. Jobs of one lane share a lease.
 
 local max, lease_ms = tonumber(ARGV[3]), tonumber(ARGV[4])
 local on_late, late_after, late_max = ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11])
 local weights, credits = {}, {}
 for w in string.gmatch(ARGV[7], '[^,]+') do weights[#weights + 1] = tonumber(w) end
 for c in string.gmatch(ARGV[8], '[^,]+') do credits[#credits + 1] = tonumber(c) end
-local jobs, count, parked, messages, documents, foreign, dropped, late = {}, 0, {}, {}, {}, {}, 0, 0
+local lots, counted, parked, messages, documents, foreign, dropped, late = {}, 0, {}, {}, {}, {}, 0, 0
 local started, starts, leases, lease_ends = {}, {}, {}, whole_seconds(now + lease_ms)
+-- The lot that is being filled, after `counted` jobs of others.
+local bases, waited, filled
 local open, waits, runs = {}, {}, {}
 for lane = 1, #lanes do
     started[lane], starts[lane], leases[lane] = {}, 0, {}
@@ -101,15 +103,15 @@ end
 -- Of the job handed out last, where its base is a hash.
 local function tell_message(lane, id)
     if byte(id, 1) == 126 and byte(id, 2) == 126 then
-        messages[#messages + 1] = tostring(count)
+        messages[#messages + 1] = tostring(counted + filled)
         messages[#messages + 1] = call('HGET', task(lane, id), 'msg') or ''
     end
 end
 -- `waiting` may end in a bar.
 local function hand_out(lane, id, base, waiting)
     start(lane, id)
-    jobs[count * 2 + 1], jobs[count * 2 + 2] = base, waiting
-    count = count + 1
+    filled = filled + 1
+    bases[filled], waited[filled] = base, waiting
     tell_message(lane, id)
 end
 -- `rec` is what the book says under the id, which is the base of a job in slot 0.
@@ -148,43 +150,68 @@ local function take(lane, id, rec)
     local taken = half(lane, slot, 'p', gen, load)
     set_rec(base, nil, runs[lane] .. taken)
     hand_out(lane, id, base, taken)
-    if park then parked[#parked + 1] = count end
+    if park then parked[#parked + 1] = counted + filled end
 end
 
 -- Nearly always a job waits here in slot 0, nothing of its key runs, and nothing is late: that way costs one command a job,
--- and is written without calls of our own, which Redis's Lua makes dear.
+-- and is written without calls of our own, which Redis's Lua makes dear. While all go that way, what was popped and what the
+-- book said are the lot as they are.
 local function take_lane(lane, ids)
     local got, n, usual = look_up(ids), #ids, on_late == 'r'
-    local own, waits, runs, started, leases = T[lane], waits[lane], '/' .. runs[lane], started[lane], leases[lane]
-    local at = starts[lane]
+    local own, waits, runs, own_leases = T[lane], waits[lane], '/' .. runs[lane], leases[lane]
+    local begun, sets, whole, copies = starts[lane], quick_sets, true, nil
+    if begun == 0 then
+        started[lane] = ids
+    else
+        -- These may be an earlier lot.
+        copies = { unpack(started[lane]) }
+        started[lane] = copies
+    end
+    bases, waited, filled = ids, got, 0
     for i = 1, n do
         local id, rec = ids[i], got[i]
-        if not (usual and rec and find(rec, waits, 1, true) == 1 and byte(rec, -1) == 47 and recs[id] == nil) then
-            starts[lane] = at
-            take(lane, id, rec)
-            at = starts[lane]
-        elseif call('HSET', own .. id, 'state', 'active') == 0 then
+        local plain = usual and rec and find(rec, waits, 1, true) == 1 and byte(rec, -1) == 47 and recs[id] == nil
+        if plain and call('HSET', own .. id, 'state', 'active') == 0 then
             local now_runs = runs .. rec
-            recs[id], at = now_runs, at + 1
-            quick_set[quick_sets + 1], quick_set[quick_sets + 2] = id, now_runs
-            quick_sets = quick_sets + 2
-            started[at] = id
-            leases[at * 2 - 1], leases[at * 2] = lease_ends, id
-            jobs[count * 2 + 1], jobs[count * 2 + 2] = id, rec
-            count = count + 1
-            if byte(id, 1) == 126 then tell_message(lane, id) end
+            recs[id], begun, sets = now_runs, begun + 1, sets + 2
+            quick_set[sets - 1], quick_set[sets] = id, now_runs
+            own_leases[begun * 2 - 1], own_leases[begun * 2] = lease_ends, id
+            if copies then copies[begun] = id end
+            if not whole then
+                filled = filled + 1
+                bases[filled], waited[filled] = id, rec
+            end
+            if byte(id, 1) == 126 then
+                if whole then filled = i end
+                tell_message(lane, id)
+            end
         else
-            -- It was without its hash.
-            call('DEL', own .. id)
-            recs[id] = rec
-            set_rec(id, nil, nil)
+            if whole then
+                whole, filled = false, i - 1
+                bases, waited = { unpack(ids, 1, filled) }, { unpack(got, 1, filled) }
+                copies = copies or { unpack(ids, 1, filled) }
+                started[lane] = copies
+            end
+            if plain then
+                -- It was without its hash.
+                call('DEL', own .. id)
+                recs[id] = rec
+                set_rec(id, nil, nil)
+            else
+                starts[lane] = begun
+                take(lane, id, rec)
+                begun = starts[lane]
+            end
         end
     end
-    starts[lane] = at
+    starts[lane], quick_sets = begun, sets
+    if whole then filled = n end
+    lots[#lots + 1] = { bases, waited }
+    counted = counted + filled
 end
 
 local function wanted()
-    return max - count - #foreign + (on_late == 'p' and late or 0)
+    return max - counted - #foreign + (on_late == 'p' and late or 0)
 end
 while wanted() > 0 and late < late_max do
     local share = draw(wanted())
@@ -203,23 +230,24 @@ end
 save_recs()
 -- K5: taking a job removes the hash of its document. Hashes lie by the period they were put into.
 local function take_documents(key)
-    for from = 1, count, 1000 do
-        local to, asked, gone = math.min(from + 999, count), {}, {}
-        for i = from, to do asked[#asked + 1] = jobs[i * 2 - 1] end
-        for i, held in ipairs(call('HMGET', key, unpack(asked))) do
+    local before = 0
+    for _, lot in ipairs(lots) do
+        local asked, gone = lot[1], {}
+        for i, held in ipairs(#asked > 0 and call('HMGET', key, unpack(asked)) or {}) do
             if held then
                 gone[#gone + 1] = asked[i]
                 local ends, hash = match(held, '^(%d+),(.*)$')
                 if tonumber(ends) > now then
-                    documents[#documents + 1] = tostring(from + i - 1)
+                    documents[#documents + 1] = tostring(before + i)
                     documents[#documents + 1] = hash
                 end
             end
         end
         batched('HDEL', key, gone)
+        before = before + #asked
     end
 end
-if ARGV[12] ~= '' and count > 0 then
+if ARGV[12] ~= '' and counted > 0 then
     local period = math.floor(now / ARGV[13])
     local before, this = ARGV[12] .. whole(period - 1), ARGV[12] .. whole(period)
     if call('EXISTS', before, this) > 0 then
@@ -227,4 +255,4 @@ if ARGV[12] ~= '' and count > 0 then
         take_documents(this)
     end
 end
-return { table.concat(credits, ','), dropped, jobs, parked, messages, documents, foreign }
+return { table.concat(credits, ','), dropped, lots, parked, messages, documents, foreign }
