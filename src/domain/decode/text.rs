@@ -175,6 +175,10 @@ fn text_text(out: &mut String, text: &str, kind: &Kind<'_>, wire: Wire) -> Fit {
             Ok(())
         }
         Kind::Long if wire == Wire::Debezium && !number::looks_like_number(text) => number::long_of_base64(out, text),
+        Kind::Decimal { scale } if number::is_plain_decimal(text, *scale) => {
+            out.push_str(text);
+            Ok(())
+        }
         Kind::Decimal { scale } if wire == Wire::Debezium && number::is_unscaled(text, *scale) => {
             let scale = scale.ok_or(Unfit("a decimal whose scale is known: declare `decimal(p,s)`, or send schemas"))?;
             number::unscaled_of_base64(out, text, scale)
