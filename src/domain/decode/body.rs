@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of what the members mean.
 
-use super::json::{Inner, Json, each_member_noting};
+use super::json::{Json, Noted};
 use super::{BadReason, BadRecord};
 use std::borrow::Cow;
 
@@ -11,8 +11,6 @@ use std::borrow::Cow;
 pub(super) struct Body<'a> {
     /// The whole object.
     pub(super) text: &'a str,
-    /// What its members that are objects hold.
-    pub(super) inner: Inner<'a>,
     /// How many members it has.
     pub(super) members: usize,
     /// A member that ExtractNewRecordState adds.
@@ -55,20 +53,18 @@ pub(super) enum Shape {
 }
 
 impl<'a> Body<'a> {
-    /// Reads an object's members.
+    /// Reads an object's members; what those hold that are objects themselves is noted.
     ///
     /// # Errors
     /// [`BadReason::NotJson`].
-    pub(super) fn read(text: &'a str) -> Result<Self, BadRecord> {
+    pub(super) fn read(text: &'a str, noted: &mut Noted) -> Result<Self, BadRecord> {
         let mut body = Self { text, ..Self::default() };
-        let mut inner = Inner::default();
-        each_member_noting(text, &mut inner, |name, raw| {
+        noted.read(text, |name, raw| {
             body.members += 1;
             if let Some(slot) = body.slot(&name) {
                 *slot = Some(raw);
             }
         })?;
-        body.inner = inner;
         Ok(body)
     }
 

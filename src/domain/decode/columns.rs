@@ -3,12 +3,12 @@
 //! Keeps C1 (what stands for a value that was not sent is absent), C2, C8 (the last of two equal members wins). The
 //! event's own types go before the declared ones. Knows nothing of where in a record its rows stand.
 
-use super::json::{Inner, Json, each_member};
+use super::json::{Json, Member, Noted, each_member};
 use super::text::{self, Kind, Unfit, Wire};
 use super::{BadReason, BadRecord, Context};
 use crate::domain::change::{Before, Image, Value};
 use crate::domain::ids::{Name, NameError};
-use crate::domain::schema::{ColumnType, Table, TableId};
+use crate::domain::schema::{Table, TableId};
 use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::cell::{RefCell, RefMut};
@@ -28,11 +28,19 @@ const KEPT_MAX: usize = 512;
 
 /// What one reader has learnt of each table's columns, for one schema: names, and their declared types.
 #[derive(Default)]
-pub struct Plans(RefCell<Vec<Vec<Column>>>);
+pub struct Plans {
+    columns: RefCell<Vec<Vec<Column>>>,
+    /// Of a body, and of the one inside it.
+    noted: [RefCell<Noted>; 2],
+}
 
 impl Plans {
+    pub(super) fn noted(&self, level: usize) -> RefMut<'_, Noted> {
+        self.noted[level].borrow_mut()
+    }
+
     fn of(&self, table: TableId) -> RefMut<'_, Vec<Column>> {
-        RefMut::map(self.0.borrow_mut(), |plans| {
+        RefMut::map(self.columns.borrow_mut(), |plans| {
             let at = usize::from(table.0);
             if plans.len() <= at {
                 plans.resize_with(at + 1, Vec::new);
@@ -49,7 +57,7 @@ impl Plans {
 struct Column {
     text: Box<str>,
     name: Name,
-    declared: Option<ColumnType>,
+    declared: Option<Kind<'static>>,
 }
 
 /// The columns of one table as one record writes them.
@@ -62,8 +70,13 @@ pub(super) struct Columns<'a> {
     kept: usize,
 }
 
-/// The raw JSON of a row's columns, by their place among the known; empty where the row has none.
-type Raws<'a> = SmallVec<[&'a str; 32]>;
+/// Which of a row's members tells each column, by the columns' place among the known.
+type Places = SmallVec<[Option<u32>; 32]>;
+
+/// The member that tells the column at `at`.
+fn member<'m>(row: &'m [Member], places: &Places, at: usize) -> Option<&'m Member> {
+    places.get(at).copied().flatten().map(|place| &row[place as usize])
+}
 
 impl<'a> Columns<'a> {
     pub(super) fn new(id: TableId, wire: Wire, told: Told<'a>, context: &Context<'a>) -> Self {
@@ -87,54 +100,70 @@ impl<'a> Columns<'a> {
                 if wanted(&member) {
                     let at = self.find(&member, next)?;
                     next = at + 1;
-                    self.put(image, at, raw)?;
+                    self.put(image, at, raw, Json::of(raw))?;
                 }
                 Ok(())
             })
         })
     }
 
-    /// The row after a change, and how it differed before. What is written alike means the same, so only what is not is
-    /// read twice.
+    /// The row after a change, and how it differed before; both are members of the body. What is written alike means the same,
+    /// so only what is not is read twice.
     ///
     /// # Errors
     /// As [`Columns::image`].
-    pub(super) fn images(&mut self, inner: &Inner<'a>, before: &'a str, after: &'a str) -> Result<(Image, Before), BadRecord> {
-        let old = self.raws(inner, before, &[])?;
-        let new = self.raws(inner, after, &old)?;
+    pub(super) fn images(
+        &mut self,
+        body: &'a str,
+        before: &'a str,
+        after: &'a str,
+        noted: &Noted,
+    ) -> Result<(Image, Before), BadRecord> {
+        let (old, new) = (noted.of(body, before), noted.of(body, after));
+        let old_places = self.places(body, old, |_, _| false)?;
+        let told_before = |at, new: &Member| member(old, &old_places, at).is_some_and(|old| old.is(new));
+        let new_places = self.places(body, new, told_before)?;
         let mut was = Before::default();
-        let nothing = "";
         let row = Image::filled(|row| {
-            for at in 0..old.len().max(new.len()) {
-                let (old, new) = (*old.get(at).unwrap_or(&nothing), *new.get(at).unwrap_or(&nothing));
-                if !new.is_empty() {
-                    self.put(row, at, new)?;
+            for at in 0..old_places.len().max(new_places.len()) {
+                let (old, new) = (member(old, &old_places, at), member(new, &new_places, at));
+                if let Some(new) = new {
+                    self.put(row, at, new.raw(body), new.json(body))?;
                 }
-                if std::ptr::eq(old, new) || old == new {
+                let same = match (old, new) {
+                    (Some(old), Some(new)) => old.is(new) || old.raw(body) == new.raw(body),
+                    (old, new) => old.is_none() && new.is_none(),
+                };
+                if same {
                     continue;
                 }
                 let name = self.known[at].name;
-                was.told(name, row.get_near(name, at), |image| if old.is_empty() { Ok(()) } else { self.put(image, at, old) })?;
+                was.told(name, row.get_near(name, at), |image| match old {
+                    Some(old) => self.put(image, at, old.raw(body), old.json(body)),
+                    None => Ok(()),
+                })?;
             }
             Ok::<_, BadRecord>(())
         })?;
         Ok((row, was))
     }
 
-    /// The raw values of a row object. Members that `likely` has from the same place need no search.
-    fn raws(&mut self, inner: &Inner<'a>, row: &'a str, likely: &[&'a str]) -> Result<Raws<'a>, BadRecord> {
-        let mut raws = Raws::new();
+    /// Where each column stands in a row. A member of which `known` says that it tells the next column need not be searched.
+    fn places(&mut self, body: &'a str, row: &[Member], known: impl Fn(usize, &Member) -> bool) -> Result<Places, BadRecord> {
+        let mut places = Places::new();
         let mut next = 0;
-        inner.each_member(row, |member, raw| {
-            let at = if likely.get(next).is_some_and(|told| std::ptr::eq(*told, raw)) { next } else { self.find(&member, next)? };
+        for (place, member) in row.iter().enumerate() {
+            let at = if known(next, member) { next } else { self.find(&member.name(body)?, next)? };
             next = at + 1;
-            if raws.len() <= at {
-                raws.resize(at + 1, "");
+            match places.get_mut(at) {
+                Some(held) => *held = Some(place as u32),
+                None => {
+                    places.resize(at, None);
+                    places.push(Some(place as u32));
+                }
             }
-            raws[at] = raw;
-            Ok(())
-        })?;
-        Ok(raws)
+        }
+        Ok(places)
     }
 
     /// Where the column is known; rows of one table nearly always repeat their order, so `hint` is nearly always right.
@@ -153,28 +182,26 @@ impl<'a> Columns<'a> {
             let reason = if e == NameError::TooMany { BadReason::TooManyColumns } else { BadReason::Malformed };
             BadRecord::new(reason, format!("table `{}`: {e}", self.table.name))
         })?;
-        let declared = self.table.column_type(name).cloned();
+        let declared = self.table.column_type(name).map(|declared| Kind::declared(declared).into_owned());
         self.known.push(Column { text: member.into(), name, declared });
         Ok(self.known.len() - 1)
     }
 
     /// How a column is read: by what the record tells of it, completed by what is declared.
-    fn kind(&self, at: usize) -> Kind<'_> {
+    fn kind(&self, at: usize) -> Cow<'_, Kind<'a>> {
         let column = &self.known[at];
-        let declared = column.declared.as_ref().map(Kind::declared);
-        if self.told.is_empty() {
-            return declared.unwrap_or(Kind::AsIs);
+        if !self.told.is_empty() {
+            let here = self.told.get(at).filter(|(text, _)| **text == *column.text);
+            if let Some((_, told)) = here.or_else(|| self.told.iter().find(|(text, _)| **text == *column.text)) {
+                return Cow::Owned(told.clone().refined(column.declared.clone()));
+            }
         }
-        let here = self.told.get(at).filter(|(text, _)| **text == *column.text);
-        match here.or_else(|| self.told.iter().find(|(text, _)| **text == *column.text)) {
-            Some((_, told)) => told.clone().refined(declared),
-            None => declared.unwrap_or(Kind::AsIs),
-        }
+        Cow::Borrowed(column.declared.as_ref().unwrap_or(&Kind::AsIs))
     }
 
-    fn put(&self, image: &mut Image, at: usize, raw: &str) -> Result<(), BadRecord> {
+    fn put(&self, image: &mut Image, at: usize, raw: &str, value: Result<Json<'_>, BadRecord>) -> Result<(), BadRecord> {
         let column = &self.known[at];
-        let value = Json::of(raw).map_err(|e| self.refused(column, raw, &e.detail, e.reason))?;
+        let value = value.map_err(|e| self.refused(column, raw, &e.detail, e.reason))?;
         match &value {
             Json::Null => {
                 image.set(column.name, Value::Null);
@@ -185,7 +212,7 @@ impl<'a> Columns<'a> {
             }
             _ => {}
         }
-        match (&value, &self.kind(at)) {
+        match (&value, &*self.kind(at)) {
             (Json::Text(text), Kind::AsIs) => image.set(column.name, Value::Text(text)),
             (Json::Number(number), Kind::AsIs) => image.set(column.name, Value::Text(number)),
             (value, kind) => {

@@ -20,7 +20,7 @@ pub(super) fn decode<'a>(body: &Body<'a>, types: Option<&'a str>, context: &Cont
     if body.op.is_none() {
         return side_topic(body, context);
     }
-    let source = Source::read(needed_object(body.source, "source")?, body)?;
+    let source = Source::read(needed_object(body.source, "source")?, body, context)?;
     let op = needed(body.op, "op")?;
     if op == "m" {
         // A logical message speaks of no table.
@@ -49,7 +49,7 @@ pub(super) fn decode<'a>(body: &Body<'a>, types: Option<&'a str>, context: &Cont
     let rows = match (op, before) {
         (Op::Delete, before) => Rows::Deleted(before.map(|row| columns.image(row)).transpose()?),
         (Op::Update, Some(before)) => {
-            let (after, before) = columns.images(&body.inner, before, needed_object(after, "after")?)?;
+            let (after, before) = columns.images(body.text, before, needed_object(after, "after")?, context.noted)?;
             Rows::Written(after, Some(before))
         }
         _ => Rows::Written(columns.image(needed_object(after, "after")?)?, None),
@@ -82,9 +82,9 @@ struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    fn read(raw: &'a str, body: &Body<'a>) -> Result<Self, BadRecord> {
+    fn read(raw: &'a str, body: &Body<'a>, context: &Context<'_>) -> Result<Self, BadRecord> {
         let mut source = Self::default();
-        body.inner.each_member(raw, |name, raw| {
+        context.noted.each_member(body.text, raw, |name, raw| {
             match name.as_ref() {
                 "db" => source.db = Some(raw),
                 "table" => source.table = Some(raw),
@@ -139,7 +139,7 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
 
 /// C6: DDL. What a snapshot replays of it harms nothing; afterwards it may.
 fn schema_change(body: &Body<'_>, context: &Context<'_>) -> Result<Decoded, BadRecord> {
-    let source = Source::read(needed_object(body.source, "source")?, body)?;
+    let source = Source::read(needed_object(body.source, "source")?, body, context)?;
     if source.in_snapshot() {
         return Ok(Decoded::Ignored(Ignored::Ddl));
     }

@@ -5,11 +5,12 @@
 
 use super::{BadReason, BadRecord, DEPTH_MAX};
 use scan::{NotJson, Scanner};
-use smallvec::SmallVec;
 use std::borrow::Cow;
-use std::ops::Range;
 
+mod noted;
 mod scan;
+
+pub(super) use noted::{Member, Noted};
 
 /// One JSON value, borrowed from the body.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,8 +30,15 @@ impl<'a> Json<'a> {
     /// # Errors
     /// A string whose escapes are no Unicode text (half a surrogate pair).
     pub(super) fn of(raw: &'a str) -> Result<Self, BadRecord> {
+        Self::of_known(raw, raw.as_bytes().contains(&b'\\'))
+    }
+
+    /// As [`Json::of`], where it is known whether anything in a string is escaped.
+    #[inline]
+    pub(super) fn of_known(raw: &'a str, escaped: bool) -> Result<Self, BadRecord> {
         Ok(match raw.as_bytes().first() {
-            Some(b'"') => Self::Text(text(raw)?),
+            Some(b'"') if escaped => Self::Text(unescaped_text(raw)?),
+            Some(b'"') => Self::Text(Cow::Borrowed(&raw[1..raw.len() - 1])),
             Some(b'{' | b'[') => Self::Nested(raw),
             Some(b'n') | None => Self::Null,
             Some(b't') => Self::Bool(true),
@@ -40,12 +48,8 @@ impl<'a> Json<'a> {
     }
 }
 
-/// The text of a JSON string, borrowed where nothing is escaped.
-fn text(raw: &str) -> Result<Cow<'_, str>, BadRecord> {
-    let inner = &raw[1..raw.len() - 1];
-    if !inner.as_bytes().contains(&b'\\') {
-        return Ok(Cow::Borrowed(inner));
-    }
+/// The text of a JSON string in which something is escaped.
+fn unescaped_text(raw: &str) -> Result<Cow<'_, str>, BadRecord> {
     serde_json::from_str::<String>(raw)
         .map(Cow::Owned)
         .map_err(|e| BadRecord::new(BadReason::NotUtf8, format!("a string whose escapes are not Unicode text: {e}")))
@@ -60,16 +64,19 @@ pub(super) fn each_member<'a>(
     mut each: impl FnMut(Cow<'a, str>, &'a str) -> Result<(), BadRecord>,
 ) -> Result<(), BadRecord> {
     let mut scanner = Scanner::new(object);
-    members(&mut scanner, |scanner| each(scanner.name()?.text()?, scanner.value()?))?;
+    members(&mut scanner, |scanner| {
+        let (quoted, escaped) = scanner.key()?;
+        each(name(quoted, escaped)?, scanner.value()?)
+    })?;
     Ok(scanner.end()?)
 }
 
 /// Passes an object, whose members `each` passes one by one.
 #[inline(always)]
-fn members<'a>(
+fn members<'a, E: From<NotJson>>(
     scanner: &mut Scanner<'a>,
-    mut each: impl FnMut(&mut Scanner<'a>) -> Result<(), BadRecord>,
-) -> Result<(), BadRecord> {
+    mut each: impl FnMut(&mut Scanner<'a>) -> Result<(), E>,
+) -> Result<(), E> {
     scanner.expect(b'{', "an object")?;
     if !scanner.passes(b'}') {
         loop {
@@ -83,97 +90,9 @@ fn members<'a>(
     Ok(())
 }
 
-/// A member's name as it was sent.
-#[derive(Clone, Copy)]
-struct Quoted<'a> {
-    quoted: &'a str,
-    escaped: bool,
-}
-
-impl<'a> Scanner<'a> {
-    fn name(&mut self) -> Result<Quoted<'a>, NotJson> {
-        let (quoted, escaped) = self.key()?;
-        Ok(Quoted { quoted, escaped })
-    }
-}
-
-impl<'a> Quoted<'a> {
-    fn text(self) -> Result<Cow<'a, str>, BadRecord> {
-        if self.escaped { unescaped(self.quoted) } else { Ok(Cow::Borrowed(&self.quoted[1..self.quoted.len() - 1])) }
-    }
-}
-
-/// The members of the objects that are a body's own members, noted while the body was read, so that nobody scans them
-/// again.
-#[derive(Default)]
-pub(super) struct Inner<'a> {
-    members: SmallVec<[(Quoted<'a>, &'a str); 48]>,
-    /// Where an object's text lies, and which of the members are its.
-    objects: SmallVec<[(*const u8, Range<usize>); 4]>,
-}
-
-impl<'a> Inner<'a> {
-    /// Notes the members of the object the scanner stands before; its text. A row after a change repeats most of the row
-    /// before it, so a member that stands there in the same bytes is not scanned again.
-    fn note(&mut self, body: &'a str, scanner: &mut Scanner<'a>) -> Result<&'a str, BadRecord> {
-        let mut likely = self.objects.last().map_or(0..0, |(_, range)| range.clone());
-        let (from, first) = (scanner.at(), self.members.len());
-        members(scanner, |scanner| {
-            let told = likely.next().map(|at| self.members[at]);
-            let again = told.filter(|(name, raw)| scanner.passes_member(span(body, name.quoted, raw)));
-            self.members.push(match again {
-                Some(again) => again,
-                None => (scanner.name()?, scanner.value()?),
-            });
-            Ok(())
-        })?;
-        let raw = &body[from..scanner.at()];
-        self.objects.push((raw.as_ptr(), first..self.members.len()));
-        Ok(raw)
-    }
-
-    /// As [`each_member`], of a member of the body that was read, or of any other object.
-    ///
-    /// # Errors
-    /// As [`each_member`].
-    pub(super) fn each_member(
-        &self,
-        object: &'a str,
-        mut each: impl FnMut(Cow<'a, str>, &'a str) -> Result<(), BadRecord>,
-    ) -> Result<(), BadRecord> {
-        let noted = self.objects.iter().find(|(at, _)| *at == object.as_ptr());
-        let Some((_, range)) = noted else { return each_member(object, each) };
-        self.members[range.clone()].iter().try_for_each(|(name, raw)| each(name.text()?, raw))
-    }
-}
-
-/// A member's text in the body: from its name's first quote to its value's end.
-fn span<'a>(body: &'a str, name: &str, value: &str) -> &'a str {
-    let at = |part: &str| part.as_ptr() as usize - body.as_ptr() as usize;
-    &body[at(name)..at(value) + value.len()]
-}
-
-/// As [`each_member`], noting the members of each member that is an object.
-///
-/// # Errors
-/// As [`each_member`].
-pub(super) fn each_member_noting<'a>(
-    object: &'a str,
-    inner: &mut Inner<'a>,
-    mut each: impl FnMut(Cow<'a, str>, &'a str),
-) -> Result<(), BadRecord> {
-    let mut scanner = Scanner::new(object);
-    members(&mut scanner, |scanner| {
-        let name = scanner.name()?;
-        if scanner.is_at_object() {
-            let raw = inner.note(object, scanner)?;
-            each(name.text()?, raw);
-        } else {
-            each(name.text()?, scanner.value()?);
-        }
-        Ok(())
-    })?;
-    Ok(scanner.end()?)
+/// A member's name from its quoted text.
+fn name(quoted: &str, escaped: bool) -> Result<Cow<'_, str>, BadRecord> {
+    if escaped { unescaped(quoted) } else { Ok(Cow::Borrowed(&quoted[1..quoted.len() - 1])) }
 }
 
 /// Calls `each` with every element of a JSON array, in order.
@@ -380,13 +299,18 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: what is noted of inner objects is what a scan of them finds, and noting refuses nothing that a scan takes.
-        /// Method: objects of random trees and of pieces, both ways.
+        /// Goal: what is noted of inner objects is what a scan of them finds, noting refuses nothing that a scan takes, and
+        /// what was foretold by other bodies changes neither. Method: objects of random trees and of pieces, one after the
+        /// other and again, both ways.
         #[test]
-        fn noted_members_are_those_a_scan_finds(tree in tree(), pieces in prop::collection::vec(piece(), 0..8)) {
-            for text in [format!("{{\"a\":{tree},\"b\":{tree}}}"), format!("{{\"m\":{{\"k\":{}}}}}", pieces.concat())] {
-                let (mut inner, mut noted, mut scanned) = (Inner::default(), Vec::new(), Vec::new());
-                let read = each_member_noting(&text, &mut inner, |name, raw| noted.push((name.into_owned(), raw)));
+        fn noted_members_are_those_a_scan_finds(tree in tree(), other in tree(), pieces in prop::collection::vec(piece(), 0..8)) {
+            let mut inner = Noted::default();
+            let first = format!("{{\"a\":{tree},\"b\":{tree}}}");
+            let second = format!("{{\"a\":{other},\"b\" :{tree},\"a\":{tree}}}");
+            let third = format!("{{\"m\":{{\"k\":{}}}}}", pieces.concat());
+            for text in [first.clone(), second.clone(), third.clone(), first, third, second] {
+                let (mut noted, mut scanned) = (Vec::new(), Vec::new());
+                let read = inner.read(&text, |name, raw| noted.push((name.into_owned(), raw)));
                 let plain = each_member(&text, |name, raw| {
                     scanned.push((name.into_owned(), raw));
                     Ok(())
@@ -398,7 +322,7 @@ mod tests {
                 prop_assert_eq!(&noted, &scanned);
                 for (_, raw) in noted.iter().filter(|(_, raw)| raw.starts_with('{')) {
                     let mut members = Vec::new();
-                    let known = inner.each_member(raw, |name, raw| {
+                    let known = inner.each_member(&text, raw, |name, raw| {
                         members.push(format!("{name}={raw}"));
                         Ok(())
                     });

@@ -18,6 +18,7 @@ use super::schema::Schema;
 use body::{Body, Shape};
 pub use columns::Plans;
 use flate2::read::MultiGzDecoder;
+use json::Noted;
 use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::io::Read;
@@ -165,6 +166,8 @@ struct Context<'a> {
     settings: &'a DecodeSettings,
     schema: &'a Schema,
     plans: &'a Plans,
+    /// Of the body whose format is decoded.
+    noted: &'a Noted,
 }
 
 impl Context<'_> {
@@ -192,8 +195,8 @@ pub fn decode_by(record: &Record, settings: &DecodeSettings, schema: &Schema, pl
     };
     let value = open(value, settings)?;
     let text = checked_text(&value, settings)?;
-    let context = Context { record, settings, schema, plans };
-    let body = Body::read(text)?;
+    let mut noted = plans.noted(0);
+    let body = Body::read(text, &mut noted)?;
     // A Debezium record with schemas on; a null payload is what its converter makes of a tombstone.
     if let Some(payload) = body.payload.filter(|_| body.members <= 2 && !body.unwrapped) {
         if payload == "null" {
@@ -201,9 +204,11 @@ pub fn decode_by(record: &Record, settings: &DecodeSettings, schema: &Schema, pl
         }
         let types = body.schema.filter(|s| s.starts_with('{'));
         let inner = body::object(Some(payload), "payload")?.unwrap_or("{}");
-        return dispatch(&Body::read(inner)?, types, &context);
+        let mut noted = plans.noted(1);
+        let body = Body::read(inner, &mut noted)?;
+        return dispatch(&body, types, &Context { record, settings, schema, plans, noted: &noted });
     }
-    dispatch(&body, None, &context)
+    dispatch(&body, None, &Context { record, settings, schema, plans, noted: &noted })
 }
 
 fn dispatch<'a>(body: &Body<'a>, types: Option<&'a str>, context: &Context<'a>) -> Result<Decoded, BadRecord> {

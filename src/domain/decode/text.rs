@@ -84,6 +84,26 @@ impl<'a> Kind<'a> {
         }
     }
 
+    /// The same with labels of its own.
+    pub(super) fn into_owned(self) -> Kind<'static> {
+        match self {
+            Self::AsIs => Kind::AsIs,
+            Self::Long => Kind::Long,
+            Self::Decimal { scale } => Kind::Decimal { scale },
+            Self::Double => Kind::Double,
+            Self::Bool => Kind::Bool,
+            Self::Date => Kind::Date,
+            Self::Time { unit, digits } => Kind::Time { unit, digits },
+            Self::DateTime { unit, digits, utc } => Kind::DateTime { unit, digits, utc },
+            Self::Year => Kind::Year,
+            Self::Json => Kind::Json,
+            Self::Binary { length } => Kind::Binary { length },
+            Self::Bit { bits } => Kind::Bit { bits },
+            Self::Enum(labels) => Kind::Enum(Cow::Owned(labels.into_owned())),
+            Self::Set(labels) => Kind::Set(Cow::Owned(labels.into_owned())),
+        }
+    }
+
     /// The event's own type, completed by the declared one where the event leaves something open: digits of a time,
     /// a scale, what travels as text.
     pub(super) fn refined(self, declared: Option<Self>) -> Self {
@@ -175,6 +195,10 @@ fn text_text(out: &mut String, text: &str, kind: &Kind<'_>, wire: Wire) -> Fit {
             Ok(())
         }
         Kind::Long if wire == Wire::Debezium && !number::looks_like_number(text) => number::long_of_base64(out, text),
+        Kind::Decimal { scale } if number::is_plain_decimal(text, *scale) => {
+            out.push_str(text);
+            Ok(())
+        }
         Kind::Decimal { scale } if wire == Wire::Debezium && number::is_unscaled(text, *scale) => {
             let scale = scale.ok_or(Unfit("a decimal whose scale is known: declare `decimal(p,s)`, or send schemas"))?;
             number::unscaled_of_base64(out, text, scale)

@@ -109,24 +109,51 @@ impl<'a> Scanner<'a> {
         Ok((key, escaped))
     }
 
+    /// Passes `text` and stays behind it, if what is left begins with it.
+    #[inline]
+    pub(super) fn passes_text(&mut self, text: &str) -> bool {
+        let is = self.text.as_bytes()[self.at..].starts_with(text.as_bytes());
+        self.at += if is { text.len() } else { 0 };
+        is
+    }
+
     /// Passes `member` and stays behind it, if the text goes on with it and it is whole: a name, its value and then a comma
     /// or the object's end.
-    pub(super) fn passes_member(&mut self, member: &str) -> bool {
+    #[inline]
+    pub(super) fn passes_member(&mut self, member: &[u8]) -> bool {
         let rest = &self.text.as_bytes()[self.at..];
-        let is = rest.starts_with(member.as_bytes()) && matches!(rest.get(member.len()), Some(b',' | b'}'));
+        let is = rest.starts_with(member) && matches!(rest.get(member.len()), Some(b',' | b'}'));
         self.at += if is { member.len() } else { 0 };
         is
     }
 
+    /// Where a part of the text begins.
+    pub(super) fn start_of(&self, part: &str) -> usize {
+        part.as_ptr() as usize - self.text.as_ptr() as usize
+    }
+
+    /// What was passed since a place.
+    pub(super) fn passed(&self, from: usize) -> &'a str {
+        &self.text[from..self.at]
+    }
+
     /// The next value's own text.
     pub(super) fn value(&mut self) -> Scan<&'a str> {
+        let (from, _) = self.value_at()?;
+        Ok(&self.text[from..self.at])
+    }
+
+    /// Passes the next value: where it begins, and whether it is a string in which something is escaped.
+    #[inline]
+    pub(super) fn value_at(&mut self) -> Scan<(usize, bool)> {
         let first = self.token();
         let from = self.at;
-        match first {
-            Some(b'{' | b'[') => self.nested()?,
-            first => self.scalar(first)?,
-        }
-        Ok(&self.text[from..self.at])
+        let escaped = match first {
+            Some(b'"') => self.string()?,
+            Some(b'{' | b'[') => self.nested().map(|()| false)?,
+            first => self.scalar(first).map(|()| false)?,
+        };
+        Ok((from, escaped))
     }
 
     fn scalar(&mut self, first: Option<u8>) -> Scan<()> {

@@ -95,7 +95,26 @@ fn two_complement(bytes: &[u8]) -> i128 {
     bytes.iter().fold(sign, |number, byte| (number << 8) | i128::from(*byte))
 }
 
+/// Whether the text is the canonical one already, as nearly all are. Says no to some that are, such as those below zero.
+pub(super) fn is_plain_decimal(text: &str, scale: Option<u32>) -> bool {
+    let (bytes, fraction) = (text.as_bytes(), scale.unwrap_or(0) as usize);
+    let whole = if fraction == 0 { Some(bytes.len()) } else { bytes.len().checked_sub(fraction + 1) };
+    let Some((whole, rest)) = whole.and_then(|at| bytes.split_at_checked(at)) else { return false };
+    let sound = !whole.is_empty() && (whole[0] != b'0' || whole.len() == 1) && bytes.len() as i64 <= DECIMAL_DIGITS_MAX;
+    let digits = |part: &[u8]| part.iter().all(u8::is_ascii_digit);
+    sound && digits(whole) && rest.split_first().is_none_or(|(point, rest)| *point == b'.' && digits(rest))
+}
+
 pub(super) fn decimal(out: &mut String, text: &str, scale: Option<u32>) -> Fit {
+    if is_plain_decimal(text, scale) {
+        out.push_str(text);
+        return Ok(());
+    }
+    exact(out, text, scale)
+}
+
+/// As [`decimal`], whatever the text looks like.
+pub(super) fn exact(out: &mut String, text: &str, scale: Option<u32>) -> Fit {
     let number = Number::parse(text).ok_or(Unfit("a decimal number"))?;
     let plain = number.exponent == 0
         && !number.negative

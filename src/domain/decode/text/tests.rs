@@ -226,6 +226,23 @@ fn open_digits_show_what_is_there() {
     }
 }
 
+/// Goal: days become dates as a library of dates says, and none outside MySQL's years does. Method: days all over them, and
+/// their edges.
+#[test]
+fn days_become_dates() {
+    let first = jiff::civil::date(0, 1, 1);
+    let of = |days: i64| read("date", Wire::Debezium, &days.to_string());
+    let (mut day, mut days) = (first, -719_528);
+    while let Ok(next) = day.checked_add(jiff::Span::new().days(13)) {
+        assert_eq!(of(days).unwrap(), day.to_string());
+        (day, days) = (next, days + 13);
+    }
+    assert_eq!((of(-719_528).unwrap(), of(2_932_896).unwrap()), ("0000-01-01".to_owned(), "9999-12-31".to_owned()));
+    for outside in [-719_529, 2_932_897, -2_932_897, i64::MIN, i64::MAX] {
+        assert!(of(outside).is_err(), "{outside}");
+    }
+}
+
 fn any_type() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec![
         "string",
@@ -290,6 +307,17 @@ proptest! {
         let mut again = String::new();
         number::unscaled_of_base64(&mut again, &STANDARD.encode(long), scale).unwrap();
         prop_assert_eq!(again, out);
+    }
+
+    /// Goal: what is taken as it stands is what it would come to. Method: texts of a number's characters, both ways.
+    #[test]
+    fn a_plain_decimal_is_canonical(text in "[0-9.eE+-]{0,10}|[0-9]{60,70}|[1-9][0-9]{0,5}[.][0-9]{2}", scale in prop::option::of(0u32..4)) {
+        if number::is_plain_decimal(&text, scale) {
+            let mut out = String::new();
+            prop_assert_eq!(number::exact(&mut out, &text, scale), Ok(()));
+            prop_assert_eq!(&out, &text);
+            prop_assert!(!number::is_unscaled(&text, scale));
+        }
     }
 
     /// Goal: microseconds and their text are the same moment. Method: read both ways, the second from the first.

@@ -2,7 +2,7 @@
 
 use super::{Fit, Kind, Unfit, allowed};
 use jiff::SignedDuration;
-use jiff::civil::{Date, DateTime, date};
+use jiff::civil::DateTime;
 
 /// What a number of time counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub(crate) enum Unit {
 impl Unit {
     /// The number in microseconds; MySQL knows nothing finer.
     fn micros(self, number: &str) -> Option<i64> {
-        let number = number.parse::<i64>().ok()?;
+        let number = whole(number)?;
         match self {
             Self::Millis => number.checked_mul(1_000),
             Self::Micros => Some(number),
@@ -24,10 +24,24 @@ impl Unit {
     }
 }
 
+/// A whole number; those of few digits, as nearly all are, without a look at each one's overflow.
+fn whole(text: &str) -> Option<i64> {
+    if text.is_empty() || text.len() > 18 {
+        return text.parse().ok();
+    }
+    let mut number = 0;
+    for byte in text.bytes() {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return text.parse().ok();
+        }
+        number = number * 10 + i64::from(digit);
+    }
+    Some(number)
+}
+
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
-
-const EPOCH: Date = date(1970, 1, 1);
 
 const DATE: Unfit = Unfit("days since 1970 or `YYYY-MM-DD`");
 
@@ -39,14 +53,38 @@ fn unfit_date_time() -> Unfit {
     Unfit(allowed(&Kind::DateTime { unit: Unit::Micros, digits: None, utc: false }))
 }
 
-/// The date so many days after 1970-01-01, within the years MySQL can print.
-fn civil(days: i64) -> Option<Date> {
-    let hours = days.checked_mul(24).filter(|h| h.abs() < 1 << 32)?;
-    EPOCH.checked_add(SignedDuration::from_hours(hours)).ok().filter(|date| date.year() >= 0)
+/// A day of the calendar that MySQL counts by, also before it was in use.
+#[derive(Clone, Copy)]
+struct Day {
+    year: u32,
+    month: u32,
+    day: u32,
+}
+
+/// Days from 0000-03-01 to 1970-01-01; that year's first two months lie before it.
+const DAYS_TO_EPOCH: i64 = 719_468;
+/// The last day of the year 9999.
+const DAYS_MAX: i64 = 2_932_896;
+const DAYS_PER_ERA: u32 = 146_097;
+
+/// The date so many days after 1970-01-01, within the years MySQL can print. Years are counted from March, so that the leap
+/// day is the last of one, and in eras of 400, which are all alike.
+fn civil(days: i64) -> Option<Day> {
+    // An era earlier, so that no day counts below zero.
+    let days = Some(days).filter(|days| (-DAYS_MAX..=DAYS_MAX).contains(days))?;
+    let days = u32::try_from(days + DAYS_TO_EPOCH + i64::from(DAYS_PER_ERA)).ok()?;
+    let (era, day_of_era) = (days / DAYS_PER_ERA, days % DAYS_PER_ERA);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let (year, month) = (era * 400 + year_of_era, if month < 10 { month + 3 } else { month - 9 });
+    let year = (year + u32::from(month <= 2)).checked_sub(400)?;
+    Some(Day { year, month, day })
 }
 
 pub(super) fn date_of_days(out: &mut String, days: &str) -> Fit {
-    push_date(out, days.parse().ok().and_then(civil).ok_or(DATE)?);
+    push_date(out, whole(days).and_then(civil).ok_or(DATE)?);
     Ok(())
 }
 
@@ -96,7 +134,7 @@ pub(super) fn date_time_of_text(out: &mut String, text: &str, digits: Option<u8>
     let local = DateTime::new(year, month as i8, day as i8, clock.hours as i8, clock.minutes as i8, clock.seconds as i8, 0);
     let moved = local.and_then(|at| at.checked_sub(SignedDuration::from_secs(seconds_east)));
     let moved = moved.ok().filter(|at| at.year() >= 0).ok_or_else(unfit_date_time)?;
-    push_date(out, moved.date());
+    push_date(out, Day { year: moved.year() as u32, month: moved.month() as u32, day: moved.day() as u32 });
     out.push(' ');
     let clock = Clock { hours: moved.hour().into(), minutes: moved.minute().into(), seconds: moved.second().into(), ..clock };
     clock.push(out, digits).ok_or_else(unfit_date_time)
@@ -212,35 +250,36 @@ fn is_date(text: &str) -> bool {
         && number(8) <= 31
 }
 
-fn push_date(out: &mut String, at: Date) {
-    let year = i64::from(at.year());
-    two(out, year / 100);
-    two(out, year % 100);
+fn push_date(out: &mut String, at: Day) {
+    two(out, at.year / 100);
+    two(out, at.year);
     out.push('-');
-    two(out, at.month().into());
+    two(out, at.month);
     out.push('-');
-    two(out, at.day().into());
+    two(out, at.day);
 }
 
 fn push_clock(out: &mut String, hours: i64, minutes: i64, seconds: i64) {
     if hours >= 100 {
-        out.push(digit(hours / 100));
+        out.push(char::from(b'0' + (hours / 100 % 10) as u8));
     }
-    two(out, hours % 100);
+    two(out, hours as u32);
     out.push(':');
-    two(out, minutes);
+    two(out, minutes as u32);
     out.push(':');
-    two(out, seconds);
+    two(out, seconds as u32);
 }
 
-fn two(out: &mut String, number: i64) {
-    out.push(digit(number / 10));
-    out.push(digit(number));
+/// The last two digits of a number.
+fn two(out: &mut String, number: u32) {
+    let at = (number % 100) as usize * 2;
+    out.push_str(&PAIRS[at..at + 2]);
 }
 
-fn digit(number: i64) -> char {
-    char::from(b'0' + (number % 10) as u8)
-}
+/// Every number below 100 in two digits.
+const PAIRS: &str = "\
+    0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849\
+    5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
 
 /// Microseconds below a second in `digits` digits, or as many as they need (none, 3 or 6); `None` when some would be lost.
 fn fraction(out: &mut String, micros: i64, digits: Option<u8>) -> Option<()> {
@@ -249,17 +288,18 @@ fn fraction(out: &mut String, micros: i64, digits: Option<u8>) -> Option<()> {
         m if m % 1_000 == 0 => 3,
         _ => 6,
     });
-    let unit = 10i64.pow(6 - u32::from(digits.min(6)));
-    if micros % unit != 0 {
+    let micros = micros as u32;
+    if micros % UNITS[usize::from(digits.min(6))] != 0 {
         return None;
     }
     if digits > 0 {
         out.push('.');
-        let mut place = 100_000;
-        for _ in 0..digits.min(6) {
-            out.push(digit(micros / place));
-            place /= 10;
+        for unit in &UNITS[1..=usize::from(digits.min(6))] {
+            out.push(char::from(b'0' + (micros / unit % 10) as u8));
         }
     }
     Some(())
 }
+
+/// Microseconds of the last of so many digits.
+const UNITS: [u32; 7] = [1_000_000, 100_000, 10_000, 1_000, 100, 10, 1];
