@@ -421,6 +421,11 @@ impl Site {
         for node in &self.nodes {
             say(&format!("--- the end of {}\n{}", node.log_file().display(), node.last_words()));
         }
+        // Who went away says why.
+        let servers = [&self.hbase, &self.kafka, &self.redis, &self.search, &self.database, &self.capture];
+        for server in servers.into_iter().filter(|server| !Path::new(&format!("/proc/{}", server.pid())).exists()) {
+            say(&server.last_words());
+        }
         panic!("{what}");
     }
 }

@@ -254,6 +254,14 @@ impl Server {
         &self.folder
     }
 
+    /// The end of its log, for a test that fails.
+    pub fn last_words(&self) -> String {
+        let path = self.folder.join(format!("{}.log", self.kind.name()));
+        let log = std::fs::read(&path).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log[log.len().saturating_sub(6_000)..]).into_owned();
+        format!("--- the end of {}\n{log}", path.display())
+    }
+
     /// Runs `stack/NAME/SCRIPT` on this server and returns what it prints: `health`, or `sql` of MariaDB.
     pub fn script(&self, script: &str, arguments: &[&str]) -> String {
         let path = root().join("stack").join(self.kind.name()).join(script);
