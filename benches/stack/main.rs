@@ -3,6 +3,7 @@
 //! Kafka, HBase, Redis, Elasticsearch and widerow share the cores. The first argument says which run; every run ends with
 //! both sinks held against the shop's books, document by document, and one that ends otherwise has no figure.
 
+mod anatomy;
 mod bed;
 #[path = "../common/mod.rs"]
 mod common;

@@ -3,6 +3,7 @@
 //! Measured is a probe order's way from the moment it was meant to be written to the search server's answer, as the gate in
 //! front of the server sees it; a probe that is never acknowledged fails the run.
 
+use crate::anatomy::Anatomy;
 use crate::bed::{Bed, Round};
 use crate::common::measure::{Report, argument, say};
 use crate::gate::Gate;
@@ -159,9 +160,11 @@ pub fn freshness() {
     let mut steps = Vec::new();
     for share in [25, 50, 75, 90] {
         let rate = full * f64::from(share) / 100.0;
+        let anatomy = Anatomy::begin(&site.bed, &site.node);
         let figures = quantiles(&site.stretch(rate, 0.0, stretch_length()));
-        say(format!("{share} % ({rate:.0} events/s): {}", told(&figures)));
-        steps.push(json!({ "share": share, "events_per_second": rate.round(), "delay": figures }));
+        let seen = anatomy.end(&site.node);
+        say(format!("{share} % ({rate:.0} events/s): {}\n{seen}", told(&figures)));
+        steps.push(json!({ "share": share, "events_per_second": rate.round(), "delay": figures, "anatomy": seen.figures() }));
     }
     report.put("full_rate", full.round());
     report.put("steps", steps);
