@@ -137,7 +137,8 @@ async fn apply_all(engine: &Engine, kind: Name, entities: usize, image: &Image, 
         let message = |at: usize| {
             let row = row_id(kind, at);
             let ticket = home.ticket(RecordOffset(at as i64));
-            ApplyChanges { row: row.clone(), changes: [(change(row, image, round), ticket)].into() }
+            let changes = [(change(row, image, round), ticket)].into();
+            ApplyChanges { row: row.clone(), changes, now: wiring::clock() }
         };
         engine.directory().apply_all((first..entities.min(first + CHUNK)).map(message).collect());
         while first + CHUNK > settled.0.load(Ordering::Acquire) + OPEN_MAX {

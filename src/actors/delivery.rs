@@ -8,6 +8,7 @@ use crate::domain::fault::{Fault, FaultKind, panic_text};
 use crate::domain::ids::{Millis, Name, RowId, RowKey, RowVersion};
 use crate::domain::job::{Load, Settled, Verdict};
 use crate::domain::line::{DeleteMode, Line};
+use crate::domain::quick::QuickSet;
 use crate::domain::row::WideRow;
 use crate::domain::schema::{RowKind, Schema};
 use crate::domain::steps::{self, Step};
@@ -15,7 +16,6 @@ use crate::ports::queue::{Finish, Taken};
 use crate::ports::sink::{Body, SinkOutcome, SinkWrite};
 use crate::telemetry::{self, DocumentOutcome, JobOutcome, LineMeters, Stage};
 use bytes::Bytes;
-use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -116,7 +116,8 @@ impl Delivery {
     /// Decides each job by its row as one read saw it.
     pub fn plan(&mut self, rows: &[Option<WideRow>], target: &Target<'_>, now: Millis) -> Plan {
         let mut plan = Plan::default();
-        let mut ids = HashSet::with_capacity(rows.len());
+        let mut ids = QuickSet::default();
+        ids.reserve(rows.len());
         for (index, row) in rows.iter().enumerate().take(self.jobs.len()) {
             let held = &mut self.jobs[index];
             let age = Duration::from_millis(now.since(held.job.load.first_offered) as u64);
@@ -229,10 +230,22 @@ impl Delivery {
     /// Counts and tells what became of each job, once the queue has taken the verdicts. What ended under a lease that is
     /// gone is another run's to tell (J10).
     pub fn tell(&self, settled: &[Settled], meters: &LineMeters) {
+        let mut usual = Usual::default();
         for (held, settled) in self.jobs.iter().zip(settled) {
-            held.tell(*settled != Settled::LeaseGone, meters);
+            held.tell(*settled != Settled::LeaseGone, meters, &mut usual);
+        }
+        meters.jobs(JobOutcome::Done, usual.done);
+        for (outcome, count) in DocumentOutcome::ALL.iter().zip(usual.documents) {
+            meters.documents(*outcome, count);
         }
     }
+}
+
+/// What nearly every job comes to, counted once per batch.
+#[derive(Default)]
+struct Usual {
+    done: u64,
+    documents: [u64; DocumentOutcome::ALL.len()],
 }
 
 impl Held {
@@ -252,9 +265,11 @@ impl Held {
         document == Some(DELETED)
     }
 
-    fn tell(&self, counts: bool, meters: &LineMeters) {
+    fn tell(&self, counts: bool, meters: &LineMeters, usual: &mut Usual) {
         let (row, attempts) = (&self.job.key.row, self.job.attempts);
-        meters.ambiguous(u64::from(self.ambiguous));
+        if self.ambiguous > 0 {
+            meters.ambiguous(u64::from(self.ambiguous));
+        }
         if let Some(age) = self.late {
             telemetry::JobLate { row, age }.emit(meters);
         }
@@ -270,7 +285,7 @@ impl Held {
         }
         match &self.outcome {
             None => {}
-            Some(Outcome::Document(outcome)) => meters.documents(*outcome, 1),
+            Some(Outcome::Document(outcome)) => usual.documents[outcome.index()] += 1,
             Some(Outcome::Superseded { version, held }) => {
                 telemetry::Superseded { row, version: *version, held: *held }.emit(meters);
             }
@@ -285,7 +300,7 @@ impl Held {
             }
         }
         match &self.verdict {
-            Some(Verdict::Done) if counts => meters.jobs(JobOutcome::Done, 1),
+            Some(Verdict::Done) if counts => usual.done += 1,
             Some(Verdict::Bury { reason }) if counts => telemetry::JobBuried { row, attempts, reason }.emit(meters),
             _ => {}
         }

@@ -72,13 +72,13 @@ impl EntityActor {
         }
     }
 
-    fn show(&self) {
-        self.pulse.show((self.setup.clock)(), self.state.is_idle(), self.state.bytes());
+    fn show(&self, now: Millis) {
+        self.pulse.show(now, self.state.is_idle(), self.state.bytes());
     }
 
-    fn offer(&self, batch: Batch<Ticket>) {
+    fn offer(&self, batch: Batch<Ticket>, written: Millis) {
         if !batch.is_empty() {
-            self.setup.offerer.put(OfferJobs { offers: batch.offers, written: (self.setup.clock)(), tickets: batch.tickets });
+            self.setup.offerer.put(OfferJobs { offers: batch.offers, written, tickets: batch.tickets });
         }
     }
 
@@ -109,9 +109,10 @@ impl EntityActor {
             }
             telemetry::owe_check(OwedFor::Move);
             let batch = act.state.moved(&change, ticket, &act.setup.lines);
-            act.offer(batch);
+            let now = (act.setup.clock)();
+            act.offer(batch, now);
             act.go_on(ctx);
-            act.show();
+            act.show(now);
         });
         ctx.spawn(judged);
     }
@@ -138,12 +139,12 @@ impl Handler<ApplyChanges> for EntityActor {
     fn handle(&mut self, message: ApplyChanges, ctx: &mut Self::Context) {
         self.working = true;
         steps::reached(Step::EntityApplied);
-        let now = (self.setup.clock)();
+        let now = message.now;
         let applied = self.state.apply(message.changes, &self.setup.lines, now);
         if applied.stale > 0 {
             self.setup.meters.stale(u64::from(applied.stale));
         }
-        self.offer(applied.at_once);
+        self.offer(applied.at_once, now);
         self.go_on(ctx);
         self.pulse.beat(now, self.state.is_idle(), self.state.bytes());
         self.working = false;
@@ -162,9 +163,10 @@ impl Handler<RowWritten> for EntityActor {
     type Result = ();
     fn handle(&mut self, message: RowWritten, ctx: &mut Self::Context) {
         self.working = true;
+        let now = message.at.unwrap_or_else(self.setup.clock);
         match self.state.written(message.outcome) {
             Acknowledged::Written(batch) => {
-                self.offer(batch);
+                self.offer(batch, now);
                 self.go_on(ctx);
             }
             Acknowledged::Again(_) => {
@@ -175,7 +177,7 @@ impl Handler<RowWritten> for EntityActor {
                 self.go_on(ctx);
             }
         }
-        self.show();
+        self.show(now);
         self.working = false;
     }
 }

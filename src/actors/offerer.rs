@@ -64,19 +64,28 @@ impl OffererActor {
         steps::reached(Step::JobsAccepted);
         self.hands.well();
         self.hands.done(offered.len() as u64);
-        for (line, offered) in lines.iter().zip(offered) {
-            let outcome = match offered {
-                Offered::Created => JobOutcome::Created,
-                Offered::Coalesced => JobOutcome::Coalesced,
-                Offered::Spilled => JobOutcome::Spilled,
-            };
-            if let Some(meters) = self.setup.meters.get(line) {
-                meters.jobs(outcome, 1);
-            }
-        }
+        self.count(lines, offered);
         taps::jobs(batch.iter().flat_map(|m| &m.offers), offered);
         self.measure(&batch, (self.setup.clock)());
         Ticket::settle(batch.into_iter().flat_map(|m| m.tickets));
+    }
+
+    /// Once per line and outcome, not per job.
+    fn count(&self, lines: &[Name], offered: &[Offered]) {
+        for (line, meters) in &*self.setup.meters {
+            let mut counts = [0; 3];
+            for (_, offered) in lines.iter().zip(offered).filter(|(of, _)| *of == line) {
+                counts[*offered as usize] += 1;
+            }
+            let outcomes = [
+                (JobOutcome::Created, Offered::Created),
+                (JobOutcome::Coalesced, Offered::Coalesced),
+                (JobOutcome::Spilled, Offered::Spilled),
+            ];
+            for (outcome, offered) in outcomes {
+                meters.jobs(outcome, counts[offered as usize]);
+            }
+        }
     }
 
     /// Stage delays of one job per line and batch: a sample, so that measuring costs nothing per event.

@@ -105,6 +105,8 @@ pub struct PartitionActor {
     frontier: Frontier,
     /// Room for one record's changes, used again.
     routed: Vec<RowChange>,
+    /// Row changes of the chunk in hand.
+    decoded: std::cell::Cell<u64>,
     backlog: VecDeque<Record>,
     taken: Option<oneshot::Sender<()>>,
     position: NextOffset,
@@ -133,6 +135,7 @@ impl PartitionActor {
             plans: Plans::default(),
             frontier: Frontier::starting_at(life.start),
             routed: Vec::new(),
+            decoded: Default::default(),
             backlog: VecDeque::new(),
             taken: None,
             position: life.start,
@@ -154,12 +157,12 @@ impl PartitionActor {
         }
     }
 
-    fn has_room(&self) -> bool {
+    fn has_room(&self, wary: bool) -> bool {
         if self.paused.is_some() || self.stopped.is_some() || self.drain_asked {
             return false;
         }
         let unsettled = self.frontier.unsettled();
-        if self.retrial(|r| r.is_alone()) {
+        if wary && self.retrial(|r| r.is_alone()) {
             return unsettled == 0;
         }
         // One record may always be open, so that a spent budget delays a partition and never stops it.
@@ -175,21 +178,26 @@ impl PartitionActor {
 
     /// Takes from the backlog what the bounds allow, then lets the source go on.
     fn advance(&mut self, ctx: &mut Context<Self>) {
-        let mut rows = RowBatch::default();
+        // O2: whether earlier failures ask for care with single records; nothing in a chunk's hands changes it.
+        let wary = self.retrial(|r| r.is_wary()) || self.caution(|c| c.is_wary());
         let mut taken = 0;
-        let chunk = self.take_in_hand();
-        while taken < chunk && self.has_room() {
+        let chunk = self.take_in_hand(wary);
+        let mut rows = RowBatch::of(chunk);
+        while taken < chunk && self.has_room(wary) {
             let Some(record) = self.backlog.pop_front() else { break };
             taken += 1;
             let at = record.position;
-            self.take_in(record, &mut rows, ctx);
-            self.caution(|c| c.passed(at));
+            self.take_in(record, wary, &mut rows, ctx);
+            if wary {
+                self.caution(|c| c.passed(at));
+            }
         }
+        self.meters.chunk(self.decoded.take(), rows.changes());
         if let Some(crumb) = self.life.crumb.as_ref().filter(|_| chunk > 0) {
             crumb.set(None);
         }
-        rows.send(&*self.setup.directory);
         if taken > 0 {
+            rows.send(&*self.setup.directory, (self.setup.clock)());
             self.handled += taken as u64;
             self.settle_front();
         }
@@ -212,8 +220,8 @@ impl PartitionActor {
     }
 
     /// O2: notes what may be taken now; how many records that is.
-    fn take_in_hand(&self) -> usize {
-        let Some(first) = self.backlog.front().filter(|_| self.has_room()) else { return 0 };
+    fn take_in_hand(&self, wary: bool) -> usize {
+        let Some(first) = self.backlog.front().filter(|_| self.has_room(wary)) else { return 0 };
         let (alone, first) = (self.caution(|c| c.is_alone(first.position)), first.position);
         let chunk = if alone { 1 } else { CHUNK_RECORDS_MAX.min(self.backlog.len()) };
         let last = self.backlog.get(chunk - 1).map_or(first, |record| record.position);
@@ -229,13 +237,13 @@ impl PartitionActor {
         look(&mut self.life.caution.lock().unwrap_or_else(|e| e.into_inner()))
     }
 
-    fn take_in(&mut self, record: Record, rows: &mut RowBatch, ctx: &mut Context<Self>) {
+    fn take_in(&mut self, record: Record, wary: bool, rows: &mut RowBatch, ctx: &mut Context<Self>) {
         let (at, bytes) = (record.position, record.bytes());
-        if self.caution(|c| c.condemned(at)) {
+        if wary && self.caution(|c| c.condemned(at)) {
             let detail = format!("the process died {DEATHS_MAX} times with it in hand");
             return self.bury(record, BadRecord::new(BadReason::Failed, detail), ctx);
         }
-        if let Some(cause) = self.retrial(|r| r.condemned(at).map(str::to_owned)) {
+        if wary && let Some(cause) = self.retrial(|r| r.condemned(at).map(str::to_owned)) {
             let detail = format!("failed {} times alone: {cause}", crate::domain::retrial::FAILS_ALONE_MAX);
             return self.bury(record, BadRecord::new(BadReason::Failed, detail), ctx);
         }
@@ -248,7 +256,6 @@ impl PartitionActor {
             Ok(mut changes) => {
                 steps::reached(Step::RecordDecoded);
                 if self.open(at, changes.len() as u32, bytes) {
-                    self.meters.rows(changes.len() as u64);
                     rows.add(changes.drain(..), at, &self.home);
                 }
                 self.routed = changes;
@@ -267,7 +274,7 @@ impl PartitionActor {
             }
             Decoded::Changes(changes) => changes,
         };
-        self.meters.changes(changes.len() as u64);
+        self.decoded.set(self.decoded.get() + changes.len() as u64);
         let origin = Origin {
             partition: self.life.partition,
             partitions: self.life.partitions,

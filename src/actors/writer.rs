@@ -59,7 +59,8 @@ impl WriterActor {
         outcomes: Vec<WriteOutcome>,
         ctx: &mut Context<Self>,
     ) {
-        self.hands.answered((self.setup.clock)());
+        let now = (self.setup.clock)();
+        self.hands.answered(now);
         if outcomes.iter().any(Result::is_ok) {
             steps::reached(Step::RowWritten);
         }
@@ -83,7 +84,7 @@ impl WriterActor {
                     cells += write.change.parts.iter().map(|p| p.cells.len() as u64).sum::<u64>();
                 }
             }
-            reply.answer(outcome);
+            reply.answer(outcome, now);
         }
         self.hands.done(rows);
         self.setup.meters.written(rows, cells);

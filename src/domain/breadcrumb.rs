@@ -30,6 +30,11 @@ impl Caution {
         Self { held: found.map(|crumb| Crumb { deaths: crumb.deaths.saturating_add(1), ..crumb }) }
     }
 
+    /// Whether an earlier process died with records in hand that are not past yet.
+    pub fn is_wary(&self) -> bool {
+        self.held.is_some()
+    }
+
     /// Records of the range are taken one by one.
     pub fn is_alone(&self, at: RecordOffset) -> bool {
         self.held.is_some_and(|held| at.0 <= held.last)

@@ -3,7 +3,7 @@
 //! Keeps E1 (a stamp is epoch × 2^44 + position) and the line between where a record lies and what is committed.
 //! Knows nothing of any client, store or clock.
 
-use super::quick::QuickMap;
+use super::quick::{QuickMap, hash_of};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock, RwLock};
@@ -131,20 +131,54 @@ impl fmt::Display for Name {
 }
 
 /// An entity's key in the wide table, built by its kind's template.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct RowKey(Arc<str>);
+///
+/// An event looks its row up in about ten maps, so the key carries its hash: the text is read once, where it is made.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RowKey {
+    hash: u64,
+    text: Arc<str>,
+}
 
 impl RowKey {
     pub fn new(text: &str) -> Self {
-        Self(text.into())
+        Self { hash: hash_of(text), text: text.into() }
     }
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+    /// The text, shared.
+    pub(super) fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.text)
+    }
+    /// Where the key belongs among shards and threads: the same in every process of one build.
+    pub fn spread(&self) -> u64 {
+        self.hash
+    }
+}
+
+impl Hash for RowKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+impl PartialOrd for RowKey {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for RowKey {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.text.cmp(&other.text)
+    }
+}
+impl fmt::Debug for RowKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
     }
 }
 impl fmt::Display for RowKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
+        f.pad(self.as_str())
     }
 }
 

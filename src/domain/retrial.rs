@@ -42,6 +42,11 @@ impl Retrial {
         }
     }
 
+    /// Whether anything has failed that is not past yet.
+    pub fn is_wary(&self) -> bool {
+        self.failures > 0 || !self.alone.is_empty()
+    }
+
     /// O2: after a second failure, one record at a time until past the range.
     pub fn is_alone(&self) -> bool {
         self.failures >= 2

@@ -15,6 +15,8 @@ use std::sync::{Arc, OnceLock, Weak};
 pub struct ApplyChanges {
     pub row: RowId,
     pub changes: SmallVec<[(RowChange, Ticket); 1]>,
+    /// When it was sent: one look at the clock for all rows of a batch.
+    pub now: Millis,
 }
 
 /// N3: what the entity remembers is not so any more. Work in hand stays. Sent before the records are read again, so that none

@@ -1,6 +1,7 @@
 //! Between an entity and the writer.
 
 use crate::domain::fault::{Fault, FaultKind};
+use crate::domain::ids::Millis;
 use crate::domain::write::RowWrite;
 use actix::dev::Message;
 use std::sync::Arc;
@@ -16,6 +17,8 @@ pub struct WriteRow {
 #[rtype(result = "()")]
 pub struct RowWritten {
     pub outcome: Result<(), Fault>,
+    /// When the writer heard of it: one look at the clock for all rows of a call. `None` where nobody answered.
+    pub at: Option<Millis>,
 }
 
 /// Who asked for a write.
@@ -30,9 +33,9 @@ impl WriteReply {
     pub fn to(entity: Arc<dyn Asker>) -> Self {
         Self(Some(entity))
     }
-    pub fn answer(mut self, outcome: Result<(), Fault>) {
+    pub fn answer(mut self, outcome: Result<(), Fault>, at: Millis) {
         if let Some(entity) = self.0.take() {
-            entity.hear(RowWritten { outcome });
+            entity.hear(RowWritten { outcome, at: Some(at) });
         }
     }
 }
@@ -41,7 +44,7 @@ impl Drop for WriteReply {
     fn drop(&mut self) {
         if let Some(entity) = self.0.take() {
             let fault = Fault::new(FaultKind::Unreachable, "writer", "went away before it answered");
-            entity.hear(RowWritten { outcome: Err(fault) });
+            entity.hear(RowWritten { outcome: Err(fault), at: None });
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::Supervisor;
 use crate::domain::decode::{self, Decoded};
 use crate::domain::health::ActorState;
-use crate::domain::ids::{Epoch, Generation, Partition};
+use crate::domain::ids::{Epoch, Generation, Millis, Partition};
 use crate::domain::record::Record;
 use crate::domain::route::{self, Origin, RowChange};
 use crate::messages::control::{ActorId, Command, CommandError, PausePartition, ResumePartition};
@@ -127,18 +127,18 @@ impl Supervisor {
             // The asker waits on the other end.
             let _ = done.send(Ok(()));
         } else {
-            apply(changes, record, &*self.directory, done);
+            apply(changes, record, &*self.directory, (setup.clock)(), done);
         }
         Ok(settled)
     }
 }
 
-fn apply(changes: Vec<RowChange>, record: &Record, directory: &dyn RowDirectory, done: oneshot::Sender<Done>) {
+fn apply(changes: Vec<RowChange>, record: &Record, directory: &dyn RowDirectory, now: Millis, done: oneshot::Sender<Done>) {
     let waiting = Replaying { open: changes.len(), done: Some(done) }.start();
     let home = TicketHome::new(Generation::default(), waiting.recipient());
     for change in changes {
         let ticket = home.ticket(record.position);
-        directory.apply(ApplyChanges { row: change.row.clone(), changes: smallvec![(change, ticket)] });
+        directory.apply(ApplyChanges { row: change.row.clone(), changes: smallvec![(change, ticket)], now });
     }
 }
 

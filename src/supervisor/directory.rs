@@ -16,7 +16,6 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::time::Duration;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Entities looked at for passivation per spawn past the bound.
 const LOOKS_PER_SPAWN: usize = 8;
@@ -310,19 +309,21 @@ fn place_of(row: &RowId) -> u64 {
     hasher.finish() >> 32
 }
 
-/// xxh3 over the key's bytes: the map's own hash, and the thread an entity lives on.
+/// The key's own hash and its kind's number: the map's own hash, and the thread an entity lives on.
 #[derive(Default)]
 pub struct RowHasher(u64);
 impl Hasher for RowHasher {
     fn finish(&self) -> u64 {
         self.0
     }
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = xxh3_64_with_seed(bytes, self.0);
+    fn write_u64(&mut self, hash: u64) {
+        self.0 ^= hash;
     }
-    // Names hash by their number, and a key's end mark tells nothing.
     fn write_u32(&mut self, number: u32) {
         self.0 ^= u64::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     }
-    fn write_u8(&mut self, _: u8) {}
+    // A row is named by numbers alone.
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u32(u32::from(*byte)));
+    }
 }

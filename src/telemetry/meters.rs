@@ -37,12 +37,10 @@ impl TopicMeters {
         self.received.increment(records);
         self.totals.add_records(records);
     }
-    /// Row changes decoded from them.
-    pub fn changes(&self, changes: u64) {
+    /// Row changes decoded from a chunk of them, and changes of entities, after routing and folding: what threads share is
+    /// added to once a chunk.
+    pub fn chunk(&self, changes: u64, rows: u64) {
         self.totals.add_changes(changes);
-    }
-    /// Changes of entities, after routing and folding.
-    pub fn rows(&self, rows: u64) {
         self.totals.add_rows(rows);
     }
     /// C6: a record without data for us. A destructive one is told by `TableDestroyed` besides.

@@ -35,8 +35,7 @@ fn everything(totals: &Arc<Totals>) -> Vec<Box<dyn std::any::Any>> {
     let second = Duration::from_secs(1);
     let topic_meters = TopicMeters::new("shop", topic().topic, totals);
     topic_meters.received(3);
-    topic_meters.changes(4);
-    topic_meters.rows(5);
+    topic_meters.chunk(4, 5);
     StoreMeters::new(totals).stale(1);
     StoreMeters::new(totals).move_unseen();
     topic_meters.ignored(Ignored::Heartbeat);

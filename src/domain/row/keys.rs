@@ -3,6 +3,7 @@
 use crate::domain::change::Value;
 use crate::domain::ids::{Name, RowKey};
 use smallvec::SmallVec;
+use std::sync::Arc;
 
 /// M9: the key columns' values. Few and short: kept in place, without an allocation for two of the usual length.
 #[derive(Clone, Default)]
@@ -14,7 +15,7 @@ enum KeyText {
     Own(compact_str::CompactString),
     /// It stands in the row key, and shares its room.
     Within {
-        key: RowKey,
+        key: Arc<str>,
         start: u32,
         len: u32,
     },
@@ -31,7 +32,7 @@ impl KeyText {
         let whole = key.as_str();
         let start = if whole.ends_with(text) { Some(whole.len() - text.len()) } else { whole.find(text) };
         match start {
-            Some(start) => Self::Within { key: key.clone(), start: start as u32, len: text.len() as u32 },
+            Some(start) => Self::Within { key: key.shared(), start: start as u32, len: text.len() as u32 },
             None => Self::Own(text.into()),
         }
     }
@@ -39,7 +40,7 @@ impl KeyText {
     fn as_str(&self) -> &str {
         match self {
             Self::Own(text) => text,
-            Self::Within { key, start, len } => &key.as_str()[*start as usize..][..*len as usize],
+            Self::Within { key, start, len } => &key[*start as usize..][..*len as usize],
         }
     }
 }

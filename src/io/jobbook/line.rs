@@ -1,6 +1,7 @@
 //! One line's jobs in memory: slots by row key, and what follows from their states: lanes, due times, leases, counts.
 //!
-//! Every change of a state goes through [`LineBook::unlink`] and [`LineBook::link`], so that no index can disagree with it.
+//! Every change of a state goes through [`LineBook::change_at`], or [`LineBook::unlink`] and [`LineBook::link`], so that no
+//! index can disagree with it.
 
 use super::hashes::Hashes;
 use super::shelf::{Aside, Entry, Filed};
@@ -47,106 +48,55 @@ impl LaneBook {
 
 pub(super) struct LineBook {
     pub(super) slots: QuickMap<RowKey, Slot>,
-    lanes: Vec<LaneBook>,
-    due: BTreeSet<(Millis, u64, RowKey)>,
-    /// By their ends. The book gives every job a lease of its own, also where many are taken at once.
-    leases: BTreeMap<(Millis, Lease), RowKey>,
+    index: Index,
     pub(super) hashes: Hashes,
-    bell: Arc<Notify>,
 }
 
 impl LineBook {
     pub(super) fn new(lanes: usize, bell: Arc<Notify>) -> Self {
-        Self {
-            slots: QuickMap::default(),
-            lanes: (0..lanes).map(|_| LaneBook::default()).collect(),
-            due: BTreeSet::new(),
-            leases: BTreeMap::new(),
-            hashes: Hashes::default(),
-            bell,
-        }
+        let lanes = (0..lanes).map(|_| LaneBook::default()).collect();
+        let index = Index { lanes, due: BTreeSet::new(), leases: BTreeMap::new(), bell };
+        Self { slots: QuickMap::default(), index, hashes: Hashes::default() }
     }
 
     pub(super) fn lanes(&self) -> impl Iterator<Item = (Lane, &LaneBook)> {
-        self.lanes.iter().enumerate().map(|(i, lane)| (Lane(i as u8), lane))
+        self.index.lanes.iter().enumerate().map(|(i, lane)| (Lane(i as u8), lane))
     }
 
     /// Lanes are checked against the rules before they come here.
     pub(super) fn lane(&mut self, lane: Lane) -> &mut LaneBook {
-        &mut self.lanes[usize::from(lane.0)]
+        &mut self.index.lanes[usize::from(lane.0)]
     }
 
     /// Jobs that lie on the shelf or have an entry of that kind there.
     pub(super) fn any_aside(&self) -> bool {
-        self.lanes.iter().any(|lane| lane.aside.iter().any(|count| *count > 0))
+        self.index.lanes.iter().any(|lane| lane.aside.iter().any(|count| *count > 0))
     }
 
     pub(super) fn link(&mut self, row: &RowKey, entry: &Entry) {
-        self.index(row, entry, true);
+        self.index.put(row, &Standing::of(entry), true);
     }
 
     pub(super) fn unlink(&mut self, row: &RowKey, entry: &Entry) {
-        self.index(row, entry, false);
+        self.index.put(row, &Standing::of(entry), false);
     }
 
-    fn index(&mut self, row: &RowKey, entry: &Entry, add: bool) {
-        if let Some(active) = &entry.state.active {
-            count(&mut self.lanes[usize::from(active.lane.0)].active, add);
-            let lease = (active.until, active.lease);
-            if add {
-                self.leases.insert(lease, row.clone())
-            } else {
-                self.leases.remove(&lease)
-            };
-        }
-        let Some(waiting) = &entry.state.waiting else { return };
-        // J2: a follow-up is counted, and taken only once the run before it has ended.
-        let free = entry.state.active.is_none();
-        let lane = &mut self.lanes[usize::from(waiting.lane.0)];
-        match &waiting.hold {
-            Hold::Ready => {
-                count(&mut lane.waiting, add);
-                if free && add {
-                    if lane.ready.is_empty() {
-                        self.bell.notify_waiters();
-                    }
-                    lane.ready.insert(entry.seq, row.clone());
-                } else if free {
-                    lane.ready.remove(&entry.seq);
-                }
-            }
-            Hold::Until(at) => {
-                count(&mut lane.retry, add);
-                let due = (*at, entry.seq, row.clone());
-                if free && add {
-                    if self.due.first().is_none_or(|first| due < *first) {
-                        self.bell.notify_waiters();
-                    }
-                    self.due.insert(due);
-                } else if free {
-                    self.due.remove(&due);
-                }
-            }
-            Hold::Parked => count(&mut lane.aside[Aside::Parked as usize], add),
-            Hold::Spilled => count(&mut lane.aside[Aside::Spilled as usize], add),
-            Hold::Buried { .. } => count(&mut lane.aside[Aside::Buried as usize], add),
-        }
+    /// Changes an entry where it lies, `held` where it does not lie in memory yet: what is aside is counted already.
+    pub(super) fn change_at<R>(&mut self, row: &RowKey, held: impl FnOnce() -> Slot, change: impl FnOnce(&mut Entry) -> R) -> R {
+        let slot = self.slots.entry(row.clone()).or_insert_with(held);
+        self.index.follow(row, &mut slot.entry, change)
     }
 
     /// Changes a state in memory only; `None` when the key is not in memory.
     pub(super) fn change<R>(&mut self, row: &RowKey, change: impl FnOnce(&mut KeyState) -> R) -> Option<R> {
-        let mut slot = self.slots.remove(row)?;
-        self.unlink(row, &slot.entry);
-        let answer = change(&mut slot.entry.state);
-        self.link(row, &slot.entry);
-        self.slots.insert(row.clone(), slot);
-        Some(answer)
+        let slot = self.slots.get_mut(row)?;
+        Some(self.index.follow(row, &mut slot.entry, |entry| change(&mut entry.state)))
     }
 
     /// Retries whose time has come go into their lanes; says how many.
     pub(super) fn promote(&mut self, now: Millis) -> u64 {
         let mut moved = 0;
-        while let Some((_, _, row)) = self.due.first().filter(|(at, ..)| *at <= now).cloned() {
+        while let Some((_, _, row)) = self.index.due.first().filter(|(at, ..)| *at <= now).cloned() {
             let set = |state: &mut KeyState| state.waiting.iter_mut().for_each(|w| w.hold = Hold::Ready);
             if self.change(&row, set).is_none() {
                 break;
@@ -160,11 +110,11 @@ impl LineBook {
     pub(super) fn pick(&mut self, weights: &[i64], strict: bool) -> Option<RowKey> {
         let ready = |lane: &LaneBook| !lane.ready.is_empty();
         let at = if strict {
-            self.lanes.iter().position(ready)?
+            self.index.lanes.iter().position(ready)?
         } else {
             let mut total = 0;
             let mut best: Option<(usize, i64)> = None;
-            for (i, lane) in self.lanes.iter_mut().enumerate().filter(|(_, lane)| ready(lane)) {
+            for (i, lane) in self.index.lanes.iter_mut().enumerate().filter(|(_, lane)| ready(lane)) {
                 lane.credit += weights[i];
                 total += weights[i];
                 if best.is_none_or(|(_, credit)| lane.credit > credit) {
@@ -172,23 +122,121 @@ impl LineBook {
                 }
             }
             let (at, _) = best?;
-            self.lanes[at].credit -= total;
+            self.index.lanes[at].credit -= total;
             at
         };
-        self.lanes[at].ready.values().next().cloned()
+        self.index.lanes[at].ready.values().next().cloned()
     }
 
     /// Rows whose lease ran out before `now`.
     pub(super) fn expired(&self, now: Millis) -> Vec<RowKey> {
-        self.leases.iter().take_while(|((until, _), _)| *until < now).map(|(_, row)| row.clone()).collect()
+        self.index.leases.iter().take_while(|((until, _), _)| *until < now).map(|(_, row)| row.clone()).collect()
     }
 
     pub(super) fn has_ready(&self) -> bool {
-        self.lanes.iter().any(|lane| !lane.ready.is_empty())
+        self.index.lanes.iter().any(|lane| !lane.ready.is_empty())
     }
 
     pub(super) fn next_due(&self) -> Option<Millis> {
-        self.due.first().map(|(at, ..)| *at)
+        self.index.due.first().map(|(at, ..)| *at)
+    }
+}
+
+/// All that the indexes tell of an entry.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Standing {
+    seq: u64,
+    waiting: Option<(Lane, Place)>,
+    active: Option<(Lane, Millis, Lease)>,
+}
+
+/// Where a job waits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Ready,
+    Until(Millis),
+    Aside(Aside),
+}
+
+impl Standing {
+    fn of(entry: &Entry) -> Self {
+        let place = |hold: &Hold| match hold {
+            Hold::Ready => Place::Ready,
+            Hold::Until(at) => Place::Until(*at),
+            Hold::Parked => Place::Aside(Aside::Parked),
+            Hold::Spilled => Place::Aside(Aside::Spilled),
+            Hold::Buried { .. } => Place::Aside(Aside::Buried),
+        };
+        let KeyState { waiting, active } = &entry.state;
+        Self {
+            seq: entry.seq,
+            waiting: waiting.as_ref().map(|waiting| (waiting.lane, place(&waiting.hold))),
+            active: active.as_ref().map(|active| (active.lane, active.until, active.lease)),
+        }
+    }
+}
+
+/// What follows from the slots' states.
+struct Index {
+    lanes: Vec<LaneBook>,
+    due: BTreeSet<(Millis, u64, RowKey)>,
+    /// By their ends. The book gives every job a lease of its own, also where many are taken at once.
+    leases: BTreeMap<(Millis, Lease), RowKey>,
+    bell: Arc<Notify>,
+}
+
+impl Index {
+    /// Changes an entry and what the indexes tell of it.
+    fn follow<R>(&mut self, row: &RowKey, entry: &mut Entry, change: impl FnOnce(&mut Entry) -> R) -> R {
+        let was = Standing::of(entry);
+        let answer = change(entry);
+        let now = Standing::of(entry);
+        if was != now {
+            self.put(row, &was, false);
+            self.put(row, &now, true);
+        }
+        answer
+    }
+
+    fn put(&mut self, row: &RowKey, standing: &Standing, add: bool) {
+        if let Some((lane, until, lease)) = standing.active {
+            count(&mut self.lanes[usize::from(lane.0)].active, add);
+            if add {
+                self.leases.insert((until, lease), row.clone())
+            } else {
+                self.leases.remove(&(until, lease))
+            };
+        }
+        let Some((lane, place)) = standing.waiting else { return };
+        // J2: a follow-up is counted, and taken only once the run before it has ended.
+        let free = standing.active.is_none();
+        let lane = &mut self.lanes[usize::from(lane.0)];
+        match place {
+            Place::Ready => {
+                count(&mut lane.waiting, add);
+                if free && add {
+                    if lane.ready.is_empty() {
+                        self.bell.notify_waiters();
+                    }
+                    lane.ready.insert(standing.seq, row.clone());
+                } else if free {
+                    lane.ready.remove(&standing.seq);
+                }
+            }
+            Place::Until(at) => {
+                count(&mut lane.retry, add);
+                let due = (at, standing.seq, row.clone());
+                if free && add {
+                    if self.due.first().is_none_or(|first| due < *first) {
+                        self.bell.notify_waiters();
+                    }
+                    self.due.insert(due);
+                } else if free {
+                    self.due.remove(&due);
+                }
+            }
+            Place::Aside(aside) => count(&mut lane.aside[aside as usize], add),
+        }
     }
 }
 

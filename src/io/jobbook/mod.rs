@@ -124,7 +124,7 @@ impl<S: Shelf> JobBook<S> {
     /// # Errors
     /// The shelf's; then nothing was accepted.
     pub fn offer(&mut self, now: Millis, offers: Vec<Offer>) -> Result<Vec<Offered>, Fault> {
-        let mut txn = Txn::default();
+        let mut txn = Txn::of(offers.len());
         let mut answers = Vec::with_capacity(offers.len());
         for Offer { key, lane, mut load } in offers {
             let lane = self.rules.lane(lane);
@@ -226,9 +226,9 @@ impl<S: Shelf> JobBook<S> {
     /// # Errors
     /// The shelf's; then no run was ended.
     pub fn finish(&mut self, now: Millis, verdicts: Vec<Finish>) -> Result<Vec<Settled>, Fault> {
-        let mut txn = Txn::default();
+        let mut txn = Txn::of(verdicts.len());
         let mut answers = Vec::with_capacity(verdicts.len());
-        let mut written = Vec::new();
+        let mut written = Vec::with_capacity(verdicts.len());
         for Finish { key, lease, verdict, document } in verdicts {
             if !self.holds(&key, lease) {
                 answers.push(Settled::LeaseGone);

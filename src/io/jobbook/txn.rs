@@ -4,8 +4,9 @@ use super::JobBook;
 use super::line::Slot;
 use super::shelf::{Aside, Change, Shelf};
 use crate::domain::fault::Fault;
-use crate::domain::job::{JobKey, KeyState};
+use crate::domain::job::{JobKey, KeyState, Lane};
 use crate::domain::quick::QuickMap;
+use std::collections::hash_map::Entry;
 
 /// The keys touched so far and what they were; `None`: nothing.
 #[derive(Default)]
@@ -13,23 +14,34 @@ pub(super) struct Txn {
     before: QuickMap<JobKey, Option<Slot>>,
 }
 
+impl Txn {
+    /// For about so many keys.
+    pub(super) fn of(keys: usize) -> Self {
+        let mut before = QuickMap::default();
+        before.reserve(keys);
+        Self { before }
+    }
+}
+
 impl<S: Shelf> JobBook<S> {
     /// Changes one key's state as part of a transaction. A key that lies aside is fetched from the shelf.
     pub(super) fn modify<R>(&mut self, txn: &mut Txn, key: &JobKey, change: impl FnOnce(&mut KeyState) -> R) -> Result<R, Fault> {
-        let held = self.fetch(key)?;
-        let mut slot = held.clone().unwrap_or_default();
-        txn.before.entry(key.clone()).or_insert(held);
+        let before = match txn.before.entry(key.clone()) {
+            Entry::Vacant(first) => first.insert(self.fetch(key)?).as_ref(),
+            // It lies in memory since.
+            Entry::Occupied(_) => None,
+        };
         let next_seq = self.next_seq;
-        let line = self.line_mut(key.line);
-        line.unlink(&key.row, &slot.entry);
-        let before = slot.entry.state.clone();
-        let answer = change(&mut slot.entry.state);
-        let moved = moved(&before, &slot.entry.state);
-        if moved {
-            slot.entry.seq = next_seq;
-        }
-        line.link(&key.row, &slot.entry);
-        line.slots.insert(key.row.clone(), slot);
+        let held = || before.cloned().unwrap_or_default();
+        let (answer, moved) = self.line_mut(key.line).change_at(&key.row, held, |entry| {
+            let before = Stay::of(&entry.state);
+            let answer = change(&mut entry.state);
+            let moved = before.moved_by(Stay::of(&entry.state));
+            if moved {
+                entry.seq = next_seq;
+            }
+            (answer, moved)
+        });
         self.next_seq += u64::from(moved);
         Ok(answer)
     }
@@ -97,11 +109,25 @@ impl<S: Shelf> JobBook<S> {
     }
 }
 
-/// Whether a change puts the job behind the others of its (new) place. One that a run gives back keeps its place.
-fn moved(before: &KeyState, after: &KeyState) -> bool {
-    match (&before.waiting, &after.waiting) {
-        (_, None) => false,
-        (None, Some(now)) => before.active.is_none() || after.active.is_some() || Aside::of(&now.hold).is_some(),
-        (Some(was), Some(now)) => was.lane != now.lane || Aside::of(&was.hold) != Aside::of(&now.hold),
+/// Where a key's job stays, as far as the order of arrival goes.
+#[derive(Clone, Copy)]
+struct Stay {
+    waiting: Option<(Lane, Option<Aside>)>,
+    runs: bool,
+}
+
+impl Stay {
+    fn of(state: &KeyState) -> Self {
+        let waiting = state.waiting.as_ref().map(|waiting| (waiting.lane, Aside::of(&waiting.hold)));
+        Self { waiting, runs: state.active.is_some() }
+    }
+
+    /// Whether a change puts the job behind the others of its (new) place. One that a run gives back keeps its place.
+    fn moved_by(self, after: Self) -> bool {
+        match (self.waiting, after.waiting) {
+            (_, None) => false,
+            (None, Some((_, aside))) => !self.runs || after.runs || aside.is_some(),
+            (Some(was), Some(now)) => was != now,
+        }
     }
 }

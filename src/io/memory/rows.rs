@@ -72,7 +72,7 @@ impl MemoryRowStore {
     }
 
     fn shard_of(row: &RowId) -> usize {
-        xxhash_rust::xxh3::xxh3_64(row.key.as_str().as_bytes()) as usize % SHARDS
+        row.key.spread() as usize % SHARDS
     }
 
     fn shard(&self, row: &RowId) -> MutexGuard<'_, Shard> {
