@@ -5,7 +5,7 @@
 //! that ran the whole job before, uncounted; what a job on empty files costs it (planning, compiling, starting) is taken off.
 //! Ours is the whole engine, actors, jobs and versions included, on memory doors. In turns; a run whose documents differ
 //! from the shop's own books has no figure. Ours are compared digit by digit; of Flink's the order of items, zeros at a
-//! number's end, and null beside absent are forgiven.
+//! number's end, and null or an empty list beside absent are forgiven.
 
 mod common;
 
