@@ -137,8 +137,8 @@ async fn apply_all(engine: &Engine, kind: Name, entities: usize, image: &Image, 
         let message = |at: usize| {
             let row = row_id(kind, at);
             let ticket = home.ticket(RecordOffset(at as i64));
-            let changes = [(change(row, image, round), ticket)].into();
-            ApplyChanges { row: row.clone(), changes, now: wiring::clock() }
+            let changes = [(change(row.clone(), image, round), ticket)].into();
+            ApplyChanges { row, changes, now: wiring::clock() }
         };
         engine.directory().apply_all((first..entities.min(first + CHUNK)).map(message).collect());
         while first + CHUNK > settled.0.load(Ordering::Acquire) + OPEN_MAX {

@@ -289,7 +289,7 @@ fn fraction(out: &mut String, micros: i64, digits: Option<u8>) -> Option<()> {
         _ => 6,
     });
     let micros = micros as u32;
-    if micros % UNITS[usize::from(digits.min(6))] != 0 {
+    if !micros.is_multiple_of(UNITS[usize::from(digits.min(6))]) {
         return None;
     }
     if digits > 0 {
