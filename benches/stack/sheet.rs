@@ -1,4 +1,5 @@
-//! The kept figures as a table in `docs/performance.md` and as a chart beside it: nothing there is typed by hand.
+//! The kept figures as a table in `docs/performance.md` and as a chart beside it: nothing there is typed by hand. What was not
+//! run again stays as it stands there.
 
 use crate::common::measure::say;
 use serde_json::Value;
@@ -39,16 +40,23 @@ const FIGURES: &[(&str, &str, &str, &str, &str)] = &[
     ("flink", "/events_of_flink", "the same merge beside Flink SQL: events/s", "×", ""),
 ];
 
+/// Runs whose figures the chart shows.
+const CHARTED: &[&str] = &["peers", "stack", "freshness"];
+
 /// Writes both from `bench-results/`.
 pub fn write() {
-    let table = table();
-    say(&table);
     let page = std::fs::read_to_string(PAGE).unwrap_or_else(|e| panic!("{PAGE}: {e}"));
     let (before, rest) = page.split_once(BEGIN).unwrap_or_else(|| panic!("{PAGE} has no line {BEGIN}"));
-    let (_, after) = rest.split_once(END).unwrap_or_else(|| panic!("{PAGE} has no line {END}"));
+    let (former, after) = rest.split_once(END).unwrap_or_else(|| panic!("{PAGE} has no line {END}"));
+    let table = table(former);
+    say(&table);
     std::fs::write(PAGE, format!("{before}{BEGIN}{table}{END}{after}")).unwrap_or_else(|e| panic!("{PAGE}: {e}"));
-    std::fs::write(CHART, chart()).unwrap_or_else(|e| panic!("{CHART}: {e}"));
-    say(format!("written: {PAGE}, {CHART}"));
+    // Its bars are of one build, or of none.
+    if CHARTED.iter().all(|name| result(name).is_some()) {
+        std::fs::write(CHART, chart()).unwrap_or_else(|e| panic!("{CHART}: {e}"));
+        return say(format!("written: {PAGE}, {CHART}"));
+    }
+    say(format!("written: {PAGE}; {CHART} stays as it is until {} have run", CHARTED.join(", ")));
 }
 
 fn result(name: &str) -> Option<Value> {
@@ -56,10 +64,20 @@ fn result(name: &str) -> Option<Value> {
     serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()
 }
 
-fn table() -> String {
+/// The former line that begins like this; empty where there was none.
+fn kept<'a>(former: &'a str, beginning: &str) -> &'a str {
+    former.lines().find(|line| line.starts_with(beginning)).unwrap_or_default()
+}
+
+fn table(former: &str) -> String {
     let mut out = String::from("\n| what | figure | goal | command | calibration |\n|---|---|---|---|---|\n");
     for (name, at, what, unit, goal) in FIGURES {
         let found = result(name);
+        let held = kept(former, &format!("| {what} |"));
+        if found.is_none() && !held.is_empty() {
+            let _ = writeln!(out, "{held}");
+            continue;
+        }
         let figure = found.as_ref().and_then(|found| found.pointer(at)?.as_f64());
         let figure = figure.map_or_else(|| "not measured".to_owned(), |figure| format!("{} {unit}", shown(figure)));
         let speed = found.and_then(|found| found["calibration_ns"].as_f64());
@@ -69,11 +87,17 @@ fn table() -> String {
         let _ = writeln!(out, "| {what} | {figure} | {goal} | `./dev bench {command}` | {speed} |");
     }
     for (name, title) in [("stack", "the whole stack"), ("peers", "the Go design")] {
-        let Some(found) = result(name) else { continue };
+        let Some(found) = result(name) else {
+            let _ = writeln!(out, "\n{}", kept(former, &format!("CPU of {title} ")));
+            continue;
+        };
         let at = if name == "peers" { "/go/0/cpu_us_per_event" } else { "/rounds/0/cpu_us_per_event" };
         let Some(split) = found.pointer(at).and_then(Value::as_object) else { continue };
         let parts: Vec<String> = split.iter().map(|(name, us)| format!("{name} {us}")).collect();
         let _ = writeln!(out, "\nCPU of {title} in µs an event: {}.", parts.join(", "));
+    }
+    if result("stack").is_none() {
+        let _ = writeln!(out, "\n{}", kept(former, "Measured on "));
     }
     if let Some(system) = result("stack").and_then(|found| found.get("system").cloned()) {
         let named = |key: &str| system[key].as_str().unwrap_or("unknown").to_owned();
