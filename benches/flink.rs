@@ -8,15 +8,18 @@
 //! number's end, and null or an empty list beside absent are forgiven.
 
 mod common;
+#[path = "../tests/support/peer.rs"]
+mod peer;
 
 use common::measure::{Report, Took, Watch, Whose, argument, median, say};
 use common::node;
+use peer::Peer;
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use widerow::domain::decode::Format;
 use widerow::io::generator::{Json, Shop};
@@ -218,12 +221,8 @@ fn own_round(log: &Log, settings: &Settings) -> Took {
     ran.took
 }
 
-/// Flink in a process of its own: `peers/flink/Merge.java`, one command a line, one answer a line.
-struct Flink {
-    process: Child,
-    commands: ChildStdin,
-    answers: BufReader<ChildStdout>,
-}
+/// Flink in a process of its own: `peers/flink/Merge.java`.
+struct Flink(Peer);
 
 fn jars() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(".stack/lib/flink")
@@ -242,8 +241,8 @@ impl Flink {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let (classes, peer) = (root.join(".stack/run/flink/classes"), root.join("peers/flink"));
         assert!(classes.is_dir(), "{} is not there; ./dev bench flink makes it", classes.display());
-        let mut process = Command::new("java")
-            .args(JVM)
+        let mut java = Command::new("java");
+        java.args(JVM)
             // Flink's own list of what it looks into.
             .args(
                 ["java.lang", "java.net", "java.io", "java.nio", "java.time", "java.util", "java.util.concurrent"]
@@ -253,26 +252,18 @@ impl Flink {
             .arg(format!("{}:{}:{}/*", classes.display(), peer.display(), jars().display()))
             .arg("Merge")
             .arg(peer.join("shop.sql"))
-            .args(FLINK)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("java is installed by ./dev bench flink");
-        let commands = process.stdin.take().expect("a pipe");
-        let answers = BufReader::new(process.stdout.take().expect("a pipe"));
-        Self { process, commands, answers }
+            .args(FLINK);
+        Self(Peer::run(&mut java))
     }
 
     fn ask(&mut self, command: &str, path: &Path) {
-        writeln!(self.commands, "{command}\t{}", path.display()).expect("Flink is alive");
-        let mut answer = String::new();
-        self.answers.read_line(&mut answer).expect("Flink is alive");
-        assert!(answer.starts_with("done"), "Flink: {answer:?}; what it said stands above");
+        let answer = self.0.ask(&[command, &path.display().to_string()]);
+        assert!(answer[0] == "done", "Flink: {answer:?}; what it said stands above");
     }
 
     fn time(&mut self, folder: &Path) -> Took {
         let folder = folder.canonicalize().unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
-        let watch = Watch::start(Whose::Other(self.process.id()));
+        let watch = Watch::start(Whose::Other(self.0.pid()));
         self.ask("run", &folder);
         watch.stop()
     }
@@ -290,13 +281,5 @@ impl Flink {
         }
         log.demand("Flink", &found, alike);
         took
-    }
-}
-
-impl Drop for Flink {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }

@@ -1,4 +1,6 @@
-//! The Java client of HBase as a process of ours: `peers/hbase/Peer.java`, one command a line, one answer a line.
+//! A Java peer as a process of ours: one command a line, one answer a line. [`Peer::start`] is the client of HBase,
+//! `peers/hbase/Peer.java`.
+#![allow(dead_code, reason = "each user speaks to a peer in its own way")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -16,19 +18,25 @@ impl Peer {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let jars = root.join(".stack/lib/hbase");
         assert!(jars.is_dir(), "{} is not there; run ./dev test, or ./dev stack up hbase once", jars.display());
-        let mut process = Command::new("java")
-            .args(["-Xmx512m", "-Dlog4j2.level=OFF", "-Dlog4j2.disable.jmx=true", "-cp"])
+        let mut java = Command::new("java");
+        java.args(["-Xmx512m", "-Dlog4j2.level=OFF", "-Dlog4j2.disable.jmx=true", "-cp"])
             .arg(jars.join("*"))
             .arg(root.join("peers/hbase/Peer.java"))
-            .args([&servers.join(","), table])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .expect("java is installed by ./dev test");
+            .args([&servers.join(","), table]);
+        Self::run(&mut java)
+    }
+
+    /// Any peer of this kind.
+    pub fn run(java: &mut Command) -> Self {
+        let piped = java.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn();
+        let mut process = piped.expect("java is installed by ./dev test and ./dev bench");
         let commands = process.stdin.take().expect("a pipe");
         let answers = BufReader::new(process.stdout.take().expect("a pipe"));
         Self { process, commands, answers }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.id()
     }
 
     /// One command of these words.
