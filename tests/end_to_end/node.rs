@@ -84,25 +84,26 @@ impl Node {
         self.process.take().and_then(|mut process| process.wait().unwrap().code())
     }
 
+    /// A path of its admin endpoint; nothing before it has said where that is.
+    fn url(&self, path: &str) -> Option<String> {
+        let address = fs::read_to_string(self.folder.join("data/admin.addr")).ok()?;
+        Some(format!("http://{}{path}", address.trim().trim_start_matches("http://")))
+    }
+
     /// What the admin endpoint says; nothing while it does not answer.
     pub fn ask(&self, path: &str) -> Option<Value> {
         serde_json::from_str(&self.ask_text(path)?).ok()
     }
 
     pub fn ask_text(&self, path: &str) -> Option<String> {
-        let address = fs::read_to_string(self.folder.join("data/admin.addr")).ok()?;
-        let address = address.trim().trim_start_matches("http://");
-        let asking = ureq::get(format!("http://{address}{path}")).config().timeout_global(Some(Duration::from_secs(5))).build();
+        let asking = ureq::get(self.url(path)?).config().timeout_global(Some(Duration::from_secs(5))).build();
         asking.call().ok()?.body_mut().read_to_string().ok()
     }
 
     /// Asks the admin endpoint for a change; nothing while it does not answer.
     pub fn order(&self, path: &str, body: &Value) -> Option<Value> {
-        let address = fs::read_to_string(self.folder.join("data/admin.addr")).ok()?;
-        let address = address.trim().trim_start_matches("http://");
-        let asking = ureq::post(format!("http://{address}{path}"));
-        let asking =
-            asking.header("content-type", "application/json").config().timeout_global(Some(Duration::from_secs(5))).build();
+        let asking = ureq::post(self.url(path)?).header("content-type", "application/json");
+        let asking = asking.config().timeout_global(Some(Duration::from_secs(5))).build();
         serde_json::from_str(&asking.send(body.to_string()).ok()?.body_mut().read_to_string().ok()?).ok()
     }
 

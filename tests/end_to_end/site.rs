@@ -55,7 +55,7 @@ admin: { listen: "127.0.0.1:0" }
 
 /// Faults may delay a change by minutes, so only a soak forgets deletes early.
 fn horizon() -> String {
-    std::env::var("WIDEROW_SOAK_MINUTES").map_or_else(|_| String::new(), |_| format!("purge: {{ horizon: {HORIZON} }}\n"))
+    crate::variable("WIDEROW_SOAK_MINUTES").map_or_else(String::new, |_| format!("purge: {{ horizon: {HORIZON} }}\n"))
 }
 
 /// Who reads the database's changes, and how they look.
