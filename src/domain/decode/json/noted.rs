@@ -157,10 +157,11 @@ impl Noted {
         Ok(&body[from..scanner.at()])
     }
 
-    /// The members of an object of the body that was read; empty where it is none of the body's own.
+    /// The members of an object that is itself a member of the body that was read.
     pub(in crate::domain::decode) fn of(&self, body: &str, object: &str) -> &[Member] {
         let at = object.as_ptr() as usize - body.as_ptr() as usize;
         let noted = self.objects.iter().find(|(from, _)| *from == at);
+        debug_assert!(noted.is_some(), "only the body's own objects are noted");
         noted.map_or(&[], |(_, range)| &self.members[range.clone()])
     }
 
