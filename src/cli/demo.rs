@@ -132,7 +132,8 @@ async fn play<G>(
             return Err(fault);
         }
     };
-    let mut show = Show { settings: &settings, truth: &truth, engine: &engine, meter: Meter::new(), tried: false };
+    let mut show =
+        Show { settings: &settings, truth: &truth, engine: &engine, meter: Meter::new(), begun: Instant::now(), tried: false };
     show.welcome();
     show.trade(args, &mut signals).await?;
     let end = show.settle(&mut signals).await;
@@ -149,6 +150,7 @@ struct Show<'a> {
     truth: &'a Truth,
     engine: &'a Engine,
     meter: Meter,
+    begun: Instant,
     /// What to try was told.
     tried: bool,
 }
@@ -194,26 +196,25 @@ impl Show<'_> {
 
     /// Until somebody interrupts, the time is up, or the events are made.
     async fn trade(&mut self, args: &Demo, signals: &mut Signals) -> Result<(), Fault> {
-        let begun = Instant::now();
         let mut looks = tokio::time::interval(LOOK);
         loop {
             tokio::select! {
                 () = signals.heard() => return Ok(()),
                 _ = looks.tick() => {}
             }
-            if args.run_for.is_some_and(|long| begun.elapsed() >= long) || self.truth.is_over() {
+            if args.run_for.is_some_and(|long| self.begun.elapsed() >= long) || self.truth.is_over() {
                 return Ok(());
             }
-            if !self.tried && begun.elapsed() >= WARM_UP {
+            if !self.tried && self.begun.elapsed() >= WARM_UP {
                 self.what_to_try().await?;
             }
-            self.progress("trading", begun);
+            self.progress("trading");
         }
     }
 
-    fn progress(&mut self, doing: &str, begun: Instant) {
+    fn progress(&mut self, doing: &str) {
         let (totals, events) = (&self.engine.totals, self.truth.events());
-        let rate = totals.records() as f64 / begun.elapsed().as_secs_f64().max(0.001);
+        let rate = totals.records() as f64 / self.begun.elapsed().as_secs_f64().max(0.001);
         self.meter.show(|| {
             format!(
                 "{doing} · row changes {events} · records {} · rows written {} · documents {} · {rate:.0} records/s",
@@ -227,14 +228,13 @@ impl Show<'_> {
     /// Trading stops; waits until all is written, or somebody will not wait.
     async fn settle(&mut self, signals: &mut Signals) -> End {
         self.truth.close();
-        let begun = Instant::now();
         let mut looks = tokio::time::interval(LOOK);
         loop {
             tokio::select! {
                 () = signals.heard() => return End::Unsettled("interrupted again".to_owned()),
                 _ = looks.tick() => {}
             }
-            self.progress("settling", begun);
+            self.progress("settling");
             match self.engine.idle().await {
                 Ok(IdleState::Busy) => {}
                 Ok(IdleState::Idle) => return End::Settled,
