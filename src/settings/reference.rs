@@ -4,6 +4,7 @@
 
 use super::findings::nearest;
 use super::load::defaults;
+use super::scalar;
 use super::spec::{self, KEYS, Kind, Spec};
 use super::tree::{Node, Value};
 use serde_json::{Map, Value as Json, json};
@@ -170,7 +171,7 @@ fn takes(kind: Kind) -> String {
         Kind::Unbounded => "a whole number, or none".to_owned(),
         Kind::Number { min, max } => format!("a number from {min} to {max}"),
         Kind::Duration => "a duration like 500ms, 30s, 10m, 1h30m or 7d".to_owned(),
-        Kind::Size { min } => format!("a size like 64KiB, 8MiB or 1GB, at least {min} bytes"),
+        Kind::Size { min } => format!("a size like 64KiB, 8MiB or 1GB, at least {}", scalar::size_text(min)),
         Kind::Rate => "a rate like 2000/s, or none".to_owned(),
         Kind::Percent => "a share from 0% to 100%".to_owned(),
         Kind::Secret => "secret://file/PATH or secret://env/NAME, or none".to_owned(),

@@ -48,6 +48,15 @@ pub fn size(text: &str) -> Option<u64> {
     number.checked_mul(bytes)
 }
 
+/// So many bytes as [`size`] reads them, in the largest unit that leaves no rest.
+pub fn size_text(bytes: u64) -> String {
+    let fits = |shift: &u32| bytes > 0 && bytes.trailing_zeros() >= *shift;
+    match [30, 20, 10].into_iter().find(fits) {
+        Some(shift) => format!("{}{}iB", bytes >> shift, ["K", "M", "G"][shift as usize / 10 - 1]),
+        None => format!("{bytes}B"),
+    }
+}
+
 /// `2000/s`, `90/m`: events per second, above zero.
 pub fn rate(text: &str) -> Option<f64> {
     let (number, per) = text.trim().split_once('/')?;
@@ -124,6 +133,9 @@ mod tests {
             [("64MiB", Some(64 << 20)), ("1MB", Some(1_000_000)), ("1 GiB", Some(1 << 30)), ("5", None), ("20000000000GiB", None)]
         {
             assert_eq!(size(text), bytes, "{text}");
+        }
+        for (bytes, text) in [(1 << 20, "1MiB"), (1_500, "1500B"), (3 << 30, "3GiB"), (1 << 10, "1KiB"), (0, "0B")] {
+            assert_eq!((size_text(bytes).as_str(), size(text)), (text, Some(bytes)));
         }
         for (text, per_second) in
             [("2000/s", Some(2000.0)), ("90/m", Some(1.5)), ("0/s", None), ("5", None), ("1e3/s", None), ("./s", None)]

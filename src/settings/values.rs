@@ -66,7 +66,7 @@ pub fn wrong_scalar(kind: Kind, text: &str) -> Option<(Code, String)> {
         },
         Kind::Size { min } => match scalar::size(text) {
             Some(n) if n >= min && usize::try_from(n).is_ok() => None,
-            Some(_) => range(format!("at least {min} bytes and addressable")),
+            Some(_) => range(format!("at least {}, and addressable", scalar::size_text(min))),
             None => bad("a size like 512B, 64KiB, 8MiB or 1GB"),
         },
         Kind::Rate if text == "none" || scalar::rate(text).is_some() => None,
