@@ -4,9 +4,11 @@
 //!
 //! Shares of the traffic: 30 % orders, 15 % payments, 35 % items, 10 % refunds, 10 % products; 30 % inserts, 65 % updates,
 //! 5 % deletes. An insert where the row lives (or the order is full) becomes an update, an update or delete of a row that
-//! does not live an insert: long runs over few entities have fewer inserts.
+//! does not live an insert: long runs over few entities have fewer inserts. An order has room for one to five items, for
+//! 2.2 on average. Of the items' updates 1 % change the primary key and 2 % the order: both are rare in a real shop, and each
+//! leaves dead cells in the old row until a purge.
 
-use super::chance::{Chance, Zipf};
+use super::chance::{Chance, Zipf, mix};
 use super::tables::{Cell, Row, Table, key_of};
 use super::words::{
     BRANDS, CATEGORIES, CHANNELS, CITIES, COLORS, GOODS, METHODS, OPERATOR, REASONS, RECEIVER, REMARKS, SIZES, SKU, SUPPLIER,
@@ -14,8 +16,8 @@ use super::words::{
 };
 use crate::settings::GeneratorSettings;
 
-/// Items one order may hold.
-const ITEMS_MAX: usize = 20;
+/// Of a hundred orders, so many have room for one item, two, and so on: 2.2 on average.
+const ROOM: [u64; 5] = [40, 25, 18, 11, 6];
 /// Deleted item ids an order remembers, to insert them again.
 const GONE_MAX: usize = 4;
 /// Midnight, New Year 2025 and a bit: the shop's clock starts here whatever the wall says, so that one seed is one run.
@@ -55,6 +57,19 @@ pub(super) struct Trade {
     big: f64,
     next_id: i64,
     now_ms: i64,
+}
+
+/// Items this order may hold.
+fn room(order: usize) -> usize {
+    let throw = mix(order as u64 + 1) % 100;
+    let mut so_far = 0;
+    1 + ROOM[..ROOM.len() - 1]
+        .iter()
+        .take_while(|share| {
+            so_far += *share;
+            so_far <= throw
+        })
+        .count()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -263,7 +278,7 @@ impl Trade {
 
     fn item(&mut self, at: usize, wish: Wish, max: u64, events: &mut Vec<RowEvent>) {
         let count = self.orders[at].items.len();
-        if count == 0 || (wish == Wish::Insert && count < ITEMS_MAX) {
+        if count == 0 || (wish == Wish::Insert && count < room(at)) {
             let row = self.new_item(at);
             self.orders[at].items.push(row.clone());
             events.push(RowEvent { table: Table::OrderItem, before: None, after: Some(row) });
@@ -280,12 +295,12 @@ impl Trade {
             return;
         }
         match self.chance.below(100) {
-            0..3 => events.push(self.rekey_item(at, which)),
-            3..9 => events.push(self.move_item(at, which)),
-            9..17 => {
+            0 => events.push(self.rekey_item(at, which)),
+            1 | 2 => events.push(self.move_item(at, which)),
+            3..11 => {
                 // The whole parcel moves on.
                 let status = self.long(5);
-                for which in 0..count.min(4).min(max as usize) {
+                for which in 0..count.min(max as usize) {
                     events.push(self.change_item(at, which, status));
                 }
             }
@@ -341,7 +356,7 @@ impl Trade {
     /// C5: the item goes to another order, if there is room.
     fn move_item(&mut self, at: usize, which: usize) -> RowEvent {
         let to = self.which_order.rank(&mut self.chance) as usize;
-        if to == at || self.orders[to].items.len() >= ITEMS_MAX {
+        if to == at || self.orders[to].items.len() >= room(to) {
             let status = self.long(5);
             return self.change_item(at, which, status);
         }

@@ -216,7 +216,8 @@ fn the_records_fold_to_the_truth() {
             let records = all(&mut shop);
             assert_eq!(shop.events(), 1_200);
             let (got, want) = (documents(&fold(&records)), shop.expected());
-            assert!(!want["order_search"].is_empty() && !want["product_search"].is_empty());
+            // An only order or product may be the last one deleted.
+            assert!(want.len() == 2 && want.values().all(|documents| settings.entities == 1 || !documents.is_empty()));
             for (line, documents) in &want {
                 for (id, document) in documents {
                     assert_eq!(got[line].get(id), Some(document), "{line}/{id} with {settings:?}");
@@ -291,7 +292,7 @@ fn disorder_is_between_partitions() {
 #[test]
 fn before_images_are_what_was_there() {
     for format in [Format::Debezium, Format::Canal, Format::Maxwell] {
-        let records = all(&mut Shop::new(&GeneratorSettings { format, events: Some(3_000), ..settings() }));
+        let records = all(&mut Shop::new(&GeneratorSettings { format, events: Some(8_000), ..settings() }));
         let mut rows: HashMap<(String, String), Columns> = HashMap::new();
         let (mut rekeyed, mut moved, mut reborn) = (0, 0, 0);
         let mut dead: HashSet<(String, String)> = HashSet::new();
