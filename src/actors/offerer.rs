@@ -7,7 +7,8 @@ use super::batching::Batching;
 use super::taps;
 use crate::domain::fault::{Advice, Fault};
 use crate::domain::ids::{Millis, Name};
-use crate::domain::job::{Offer, Offered};
+use crate::domain::job::{Load, Offer, Offered};
+use crate::domain::quick::QuickMap;
 use crate::domain::steps::{self, Step};
 use crate::messages::belt::{Belt, Wake};
 use crate::messages::control::{Drain, Stop};
@@ -44,15 +45,13 @@ impl OffererActor {
         let offers: Vec<Offer> = batch.iter().flat_map(|m| m.offers.iter().cloned()).collect();
         let queue = Arc::clone(&self.setup.queue);
         let offering = async move {
-            let lines: Vec<_> = offers.iter().map(|o| o.key.line).collect();
             // Rows no line looks at owe no job; the queue need not hear of them.
-            let accepted = if offers.is_empty() { Ok(Vec::new()) } else { queue.offer(offers).await };
-            (accepted, lines)
+            if offers.is_empty() { Ok(Vec::new()) } else { queue.offer(offers).await }
         };
-        let done = offering.into_actor(self).map(move |(accepted, lines), act, ctx| {
+        let done = offering.into_actor(self).map(move |accepted, act, ctx| {
             act.hands.answered((act.setup.clock)());
             match accepted {
-                Ok(offered) => act.accepted(batch, &lines, &offered),
+                Ok(offered) => act.accepted(batch, &offered),
                 Err(fault) => act.refused(batch, fault, ctx),
             }
             act.flush(ctx);
@@ -60,48 +59,29 @@ impl OffererActor {
         ctx.spawn(done);
     }
 
-    fn accepted(&mut self, batch: Vec<OfferJobs>, lines: &[Name], offered: &[Offered]) {
+    fn accepted(&mut self, batch: Vec<OfferJobs>, offered: &[Offered]) {
         steps::reached(Step::JobsAccepted);
         self.hands.well();
         self.hands.done(offered.len() as u64);
-        self.count(lines, offered);
+        self.measure(&batch, offered, (self.setup.clock)());
         taps::jobs(batch.iter().flat_map(|m| &m.offers), offered);
-        self.measure(&batch, (self.setup.clock)());
         Ticket::settle(batch.into_iter().flat_map(|m| m.tickets));
     }
 
-    /// Once per line and outcome, not per job.
-    fn count(&self, lines: &[Name], offered: &[Offered]) {
-        for (line, meters) in &*self.setup.meters {
-            let mut counts = [0; 3];
-            for (_, offered) in lines.iter().zip(offered).filter(|(of, _)| *of == line) {
-                counts[*offered as usize] += 1;
-            }
-            let outcomes = [
-                (JobOutcome::Created, Offered::Created),
-                (JobOutcome::Coalesced, Offered::Coalesced),
-                (JobOutcome::Spilled, Offered::Spilled),
-            ];
-            for (outcome, offered) in outcomes {
+    /// Each line's outcomes, and the stage delays of its first job: a sample, so that measuring costs nothing per event.
+    fn measure(&self, batch: &[OfferJobs], offered: &[Offered], now: Millis) {
+        let mut lines: QuickMap<Name, ([u64; 3], Millis, &Load)> = QuickMap::default();
+        let offers = batch.iter().flat_map(|m| m.offers.iter().map(|offer| (m.written, offer)));
+        for ((written, offer), offered) in offers.zip(offered) {
+            let (counts, ..) = lines.entry(offer.key.line).or_insert(([0; 3], written, &offer.load));
+            counts[*offered as usize] += 1;
+        }
+        for (line, (counts, written, load)) in lines {
+            let Some(meters) = self.setup.meters.get(&line) else { continue };
+            for (outcome, offered) in OUTCOMES {
                 meters.jobs(outcome, counts[offered as usize]);
             }
-        }
-    }
-
-    /// Stage delays of one job per line and batch: a sample, so that measuring costs nothing per event.
-    fn measure(&self, batch: &[OfferJobs], now: Millis) {
-        let span = |from: Millis, to: Millis| Duration::from_millis(to.since(from) as u64);
-        for meters in self.setup.meters.values() {
-            let of_line = |m: &OfferJobs| m.offers.iter().position(|o| o.key.line == meters.line()).map(|at| (m.written, at));
-            let Some((message, (written, at))) = batch.iter().find_map(|m| Some((m, of_line(m)?))) else { continue };
-            let load = &message.offers[at].load;
-            if let (Some(oldest), Some(logged)) = (load.oldest, load.logged) {
-                meters.stage(Stage::BinlogToLog, span(oldest, logged));
-            }
-            if let Some(logged) = load.logged {
-                meters.stage(Stage::LogToRow, span(logged, written));
-            }
-            meters.stage(Stage::RowToJob, span(written, now));
+            stages(meters, load, written, now);
         }
     }
 
@@ -117,6 +97,24 @@ impl OffererActor {
             act.flush(ctx);
         });
     }
+}
+
+const OUTCOMES: [(JobOutcome, Offered); 3] = [
+    (JobOutcome::Created, Offered::Created),
+    (JobOutcome::Coalesced, Offered::Coalesced),
+    (JobOutcome::Spilled, Offered::Spilled),
+];
+
+/// How long the oldest change behind a job took to each stage.
+fn stages(meters: &LineMeters, load: &Load, written: Millis, now: Millis) {
+    let span = |from: Millis, to: Millis| Duration::from_millis(to.since(from) as u64);
+    if let (Some(oldest), Some(logged)) = (load.oldest, load.logged) {
+        meters.stage(Stage::BinlogToLog, span(oldest, logged));
+    }
+    if let Some(logged) = load.logged {
+        meters.stage(Stage::LogToRow, span(logged, written));
+    }
+    meters.stage(Stage::RowToJob, span(written, now));
 }
 
 impl Actor for OffererActor {

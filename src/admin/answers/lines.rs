@@ -23,7 +23,10 @@ pub struct LineAnswer {
     /// `delete`, `tombstone` or `ignore` (K4).
     pub delete: String,
     pub workers: usize,
+    /// Jobs of one read and one request at most.
     pub batch: usize,
+    /// And so many bytes of rows.
+    pub batch_bytes: usize,
     /// K5, as it is switched at this moment.
     pub skip_equal: bool,
     pub waiting: u64,
@@ -99,6 +102,7 @@ impl Office {
                 delete: delete_text(settings.line.delete).to_owned(),
                 workers: settings.workers,
                 batch: settings.batch,
+                batch_bytes: settings.batch_bytes,
                 skip_equal: self.skips_equal(settings),
                 waiting: sum(|l| l.waiting),
                 retry: sum(|l| l.retry),
