@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 const BATCH: usize = 60;
 /// After so many of them everything must be equal, and what is dead long enough goes.
 const BATCHES: usize = 20;
+/// The shop trades for so much of the time, and rests for the other.
+const LOAD_PERCENT: u32 = 60;
+const REST_PERCENT: u32 = 100 - LOAD_PERCENT;
 const LOOK: Duration = Duration::from_millis(200);
 /// A purge of so few rows takes seconds.
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -25,7 +28,9 @@ impl Site {
         let (began, whole) = (Instant::now(), Duration::from_secs(60 * minutes));
         let (mut early, mut batches, mut purged, mut slowest) = (None, 0, 0, Duration::ZERO);
         while began.elapsed() < whole {
+            let trading = Instant::now();
             self.trade(BATCH);
+            std::thread::sleep(trading.elapsed() * REST_PERCENT / LOAD_PERCENT);
             batches += 1;
             if batches % BATCHES == 0 {
                 slowest = slowest.max(self.converge());
