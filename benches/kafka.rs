@@ -235,6 +235,7 @@ impl Intake for Settling {
     fn revoked(&self, _: Vec<Partition>) -> BoxFuture<'static, ()> {
         Box::pin(ready(()))
     }
+    fn waits(&self, _: Option<Fault>) {}
     fn failed(&self, _: Option<Partition>, fault: Fault) {
         panic!("{fault}: a run that fails has no figure");
     }

@@ -96,8 +96,17 @@ pub struct Picture {
     pub exits: Vec<ExitSeen>,
     /// Sources that have not told their partitions yet.
     pub starting: Vec<String>,
+    /// Sources that wait for others to let them read, and why.
+    pub waiting: Vec<(String, String)>,
     /// Sources that cannot go on, and why.
     pub failed: Vec<(String, String)>,
+}
+
+impl Picture {
+    /// Sources that do not read, and why.
+    pub fn faults(&self) -> impl Iterator<Item = &(String, String)> {
+        self.failed.iter().chain(&self.waiting)
+    }
 }
 
 /// Entities are counted, never listed (3-interfaces 3.5).

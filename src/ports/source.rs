@@ -52,6 +52,9 @@ pub trait Intake: Send + Sync {
     /// Partitions that leave. Answers once they are drained and committed, or their deadline has passed (O3).
     fn revoked(&self, partitions: Vec<Partition>) -> Answer<'static, ()>;
 
+    /// The source has nothing to read from and waits for others, or (`None`) waits no longer. Nobody is asked to act yet.
+    fn waits(&self, why: Option<Fault>);
+
     /// The source cannot go on with a partition, or (`None`) at all.
     fn failed(&self, partition: Option<Partition>, fault: Fault);
 }

@@ -187,6 +187,14 @@ pub struct SourceFailed {
     pub fault: Fault,
 }
 
+/// A source waits for others to let it read, or does so no longer.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct SourceWaits {
+    pub source: String,
+    pub why: Option<Fault>,
+}
+
 /// The door sources call.
 pub struct IntakeDoor {
     pub source: String,
@@ -195,6 +203,7 @@ pub struct IntakeDoor {
     pub assigned: Recipient<PartitionsAssigned>,
     pub revoked: Recipient<PartitionsRevoked>,
     pub failed: Recipient<SourceFailed>,
+    pub waits: Recipient<SourceWaits>,
     pub cut: Recipient<PartitionCut>,
 }
 
@@ -240,6 +249,10 @@ impl Intake for IntakeDoor {
         let (done, answer) = oneshot::channel();
         self.revoked.do_send(PartitionsRevoked { partitions, done });
         Box::pin(async move { drop(answer.await) })
+    }
+
+    fn waits(&self, why: Option<Fault>) {
+        self.waits.do_send(SourceWaits { source: self.source.clone(), why });
     }
 
     fn failed(&self, partition: Option<Partition>, fault: Fault) {

@@ -297,6 +297,7 @@ impl Common<'_> {
             control: None,
             committed: Millis::default(),
             told: false,
+            waits: None,
             failed: None,
         }
     }

@@ -1,6 +1,6 @@
 //! What the supervisor answers, and what it does by itself from time to time.
 
-use super::assignment::{IntakeDoor, PartitionSlot, PartitionsAssigned, PartitionsRevoked, SourceFailed};
+use super::assignment::{IntakeDoor, PartitionSlot, PartitionsAssigned, PartitionsRevoked, SourceFailed, SourceWaits};
 use super::crew::{CrewSlot, Handle};
 use super::{Supervisor, TICK};
 use crate::actors::partition::CommitBoard;
@@ -39,6 +39,7 @@ impl Supervisor {
                 assigned: address.clone().recipient(),
                 revoked: address.clone().recipient(),
                 failed: address.clone().recipient(),
+                waits: address.clone().recipient(),
                 cut: address.recipient(),
             });
             match source.start(door) {
@@ -252,6 +253,7 @@ impl Supervisor {
             open_bytes_max: self.settings.node.in_flight_bytes_max,
             exits: self.exits(),
             starting: self.sources.iter().filter(|s| !s.told && s.failed.is_none()).map(|s| s.name.clone()).collect(),
+            waiting: self.sources.iter().filter_map(|s| Some((s.name.clone(), s.waits.clone()?))).collect(),
             failed: self.sources.iter().filter_map(|s| Some((s.name.clone(), s.failed.clone()?))).collect(),
         }
     }
@@ -396,6 +398,15 @@ impl Handler<SourceFailed> for Supervisor {
                     source.failed = Some(reason);
                 }
             }
+        }
+    }
+}
+
+impl Handler<SourceWaits> for Supervisor {
+    type Result = ();
+    fn handle(&mut self, message: SourceWaits, _: &mut Self::Context) {
+        if let Some(source) = self.sources.iter_mut().find(|s| s.name == message.source) {
+            source.waits = message.why.map(|fault| fault.to_string());
         }
     }
 }

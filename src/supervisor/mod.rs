@@ -57,6 +57,8 @@ struct SourceSlot {
     committed: Millis,
     /// It has told its partitions.
     told: bool,
+    /// Why it has nothing to read from at the moment.
+    waits: Option<String>,
     failed: Option<String>,
 }
 

@@ -131,6 +131,32 @@ fn documents_follow_topics_and_a_drain_commits_everything() {
     assert_eq!(broker.committed(), ends(&shop));
 }
 
+/// Goal: a node that its group does not let in says so, and a node that is in again does not. Method: the broker goes away for
+/// longer than two sessions and comes back.
+#[test]
+fn a_member_that_is_kept_out_is_seen() {
+    let mut broker = Broker::new();
+    let (mut shop, mut dice) = (Shop::new(PARTITIONS), Dice::new(13));
+    trade(&mut shop, &mut dice, 50);
+    broker.write(&shop);
+    let world = broker.world(&TOPICS.join(", "));
+    world::run(async {
+        let engine = world.start();
+        caught_up(&world, &shop, &[&engine]).await;
+        assert!(look(&engine).await.waiting.is_empty());
+        broker.cluster.broker_down(1).unwrap();
+        let why = until("the node says that it waits", async || look(&engine).await.waiting.pop()).await;
+        assert_eq!(why.0, "shop");
+        assert!(why.1.contains("group widerow has not let this member in for"), "{}", why.1);
+        broker.cluster.broker_up(1).unwrap();
+        until("it waits no longer", async || look(&engine).await.waiting.is_empty().then_some(())).await;
+        trade(&mut shop, &mut dice, 50);
+        broker.write(&shop);
+        caught_up(&world, &shop, &[&engine]).await;
+        engine.drain().await;
+    });
+}
+
 /// Goal: promise 1 with two nodes on one group and shared stores (worked case 12), O3 at every rebalance. Method: a second
 /// node joins and leaves, drained and let fall, while the shop trades.
 #[test]

@@ -139,6 +139,8 @@ pub fn live(seen: Seen, w: &Words) -> Live {
     let stages = stages(&seen, w);
     let chart = chart(&seen.history);
     let Seen { picture, lanes, letters, runs, dependencies, status, may_change, faults, .. } = seen;
+    let waits = picture.faults().map(|(source, why)| format!("source {source}: {why}"));
+    let faults = faults.into_iter().chain(waits).collect();
     let more = letters.total.saturating_sub(letters.dead_letters.len().min(SHOWN_MAX) as u64);
     Live {
         up: age(now - picture.started),
@@ -147,7 +149,7 @@ pub fn live(seen: Seen, w: &Words) -> Live {
         status: if picture.draining { "draining" } else { status },
         node: picture.node,
         may_change,
-        faults: faults.into_iter().chain(picture.failed.iter().map(|(source, why)| format!("source {source}: {why}"))).collect(),
+        faults,
         stages,
         chart,
         dependencies,
@@ -205,7 +207,7 @@ fn intake_stages(seen: &Seen, w: &Words) -> [Stage; 3] {
             unit: w.records,
             rate: per_second(seen.totals.per_second.records, w),
             notes: vec![sources.join(", ")],
-            share: Share { tone: if picture.failed.is_empty() { "ok" } else { "bad" }, ..Share::default() },
+            share: Share { tone: if picture.faults().next().is_none() { "ok" } else { "bad" }, ..Share::default() },
             metric: "events_received_total",
         },
         Stage {

@@ -35,6 +35,8 @@ pub(super) struct Health {
     pub dependencies: Vec<Dependency>,
     pub actors: Vec<ActorHealth>,
     pub entities: EntityCounts,
+    /// Sources that wait for others to let them read, and why.
+    pub waiting_sources: Vec<(String, String)>,
     /// Sources that cannot go on, and why.
     pub failed_sources: Vec<(String, String)>,
 }
@@ -62,7 +64,7 @@ pub(super) async fn readyz(node: Arc<Node>) -> Answered {
         lacking.push("the node is draining".to_owned());
     }
     lacking.extend(picture.starting.iter().map(|source| format!("source {source} has not told its partitions yet")));
-    lacking.extend(picture.failed.iter().map(|(source, why)| format!("source {source}: {why}")));
+    lacking.extend(picture.faults().map(|(source, why)| format!("source {source}: {why}")));
     for dependency in node.pulse.stores(&node.office).await {
         lacking.extend(dependency.cause.map(|cause| format!("{}: {cause}", dependency.name)));
     }
@@ -83,7 +85,7 @@ pub(super) async fn of(node: &Node, picture: Picture) -> Health {
     dependencies.extend(sinks(&picture));
     let actors: Vec<_> = picture.actors.iter().map(|actor| actor_health(actor, picture.now)).collect();
     let well = dependencies.iter().all(|d| d.state != "unreachable")
-        && picture.failed.is_empty()
+        && picture.faults().next().is_none()
         && picture.actors.iter().all(|a| is_well(a.state));
     Health {
         status: if well { "ok" } else { "degraded" },
@@ -95,6 +97,7 @@ pub(super) async fn of(node: &Node, picture: Picture) -> Health {
         dependencies,
         actors,
         entities: picture.entities,
+        waiting_sources: picture.waiting,
         failed_sources: picture.failed,
     }
 }

@@ -42,6 +42,7 @@ impl Intake for Engine {
     fn revoked(&self, _: Vec<Partition>) -> Answer<'static, ()> {
         Box::pin(async {})
     }
+    fn waits(&self, _: Option<Fault>) {}
     fn failed(&self, _: Option<Partition>, fault: Fault) {
         let _ = self.0.try_send(Call::Failed(fault));
     }

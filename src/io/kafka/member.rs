@@ -12,13 +12,13 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
-use rdkafka::statistics::Statistics;
+use rdkafka::statistics::{ConsumerGroup, Statistics};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// The client of a source.
@@ -78,6 +78,25 @@ pub(super) enum Asked {
 struct Heard {
     asked: VecDeque<Asked>,
     ends: HashMap<Partition, i64>,
+    outside: Option<Outside>,
+}
+
+/// Since when the client has no place in the group, and what it is at: its own words for its coordinator and for joining.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Outside {
+    pub since: Instant,
+    pub at: String,
+}
+
+impl Outside {
+    /// What a client of this state is, if it was `before`.
+    fn after(before: Option<Self>, group: &ConsumerGroup, now: Instant) -> Option<Self> {
+        let joins = matches!(group.join_state.as_str(), "init" | "wait-join" | "wait-metadata" | "wait-sync");
+        // Elsewhere it is in, or waits for us to take partitions or to give them back.
+        let out = group.state != "up" || joins;
+        let since = before.map_or(now, |before| before.since);
+        out.then(|| Self { since, at: format!("coordinator {}, joining {}", group.state, group.join_state) })
+    }
 }
 
 /// The client's callbacks: they only take note.
@@ -108,6 +127,10 @@ impl Ear {
     pub(super) fn ends(&self) -> HashMap<Partition, i64> {
         std::mem::take(&mut self.lock().ends)
     }
+    /// Whether the client has no place in the group, by its own statistics.
+    pub(super) fn outside(&self) -> Option<Outside> {
+        self.lock().outside.clone()
+    }
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::SeqCst);
     }
@@ -122,6 +145,9 @@ impl ClientContext for Ear {
     }
     fn stats(&self, statistics: Statistics) {
         let mut heard = self.lock();
+        if let Some(group) = &statistics.cgrp {
+            heard.outside = Outside::after(heard.outside.take(), group, Instant::now());
+        }
         for (topic, told) in statistics.topics {
             let Ok(topic) = Name::intern(&topic) else { continue };
             for (number, told) in told.partitions {
@@ -167,4 +193,34 @@ pub(super) fn others(member: &Member, settings: &KafkaSettings, name: &str, time
         members.filter(|m| m.client_id() != name).map(|m| format!("{} at {}", m.client_id(), m.client_host())).collect();
     others.sort_unstable();
     Ok(others)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: a member counts as outside from the moment it lost its place until it has one again, whatever it tries
+    /// meanwhile. Method: the states of a client that loses its coordinator, joins again, and is given partitions.
+    #[test]
+    fn a_member_is_outside_until_it_has_its_place_again() {
+        let begun = Instant::now();
+        let at = |s| begun + Duration::from_secs(s);
+        let group = |state: &str, join: &str| ConsumerGroup {
+            state: state.to_owned(),
+            join_state: join.to_owned(),
+            ..ConsumerGroup::default()
+        };
+        let mut outside = None;
+        let mut look = |s, state, join| {
+            outside = Outside::after(outside.take(), &group(state, join), at(s));
+            outside.as_ref().map(|out| out.since)
+        };
+        assert_eq!(look(0, "up", "steady"), None);
+        assert_eq!(look(1, "wait-broker-transport", "steady"), Some(at(1)));
+        assert_eq!(look(2, "up", "wait-join"), Some(at(1)));
+        assert_eq!(look(3, "up", "wait-sync"), Some(at(1)));
+        assert_eq!(look(4, "up", "wait-assign-call"), None, "it waits for us");
+        assert_eq!(look(5, "up", "init"), Some(at(5)));
+        assert_eq!(look(6, "up", "steady"), None);
+    }
 }

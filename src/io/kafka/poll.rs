@@ -5,7 +5,7 @@
 
 use super::config::{fault_kind, fault_of};
 use super::lives::{Life, Lives};
-use super::member::{Asked, Ear, Member};
+use super::member::{Asked, Ear, Member, Outside};
 use super::parts::{Landed, Parts};
 use crate::domain::fault::{Advice, Fault, FaultKind};
 use crate::domain::ids::{Millis, Name, Partition, RecordOffset};
@@ -32,6 +32,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_millis(100);
 /// A seek is answered by the client itself.
 const SEEK: Duration = Duration::from_secs(1);
+
+/// Twice the session is longer than the group takes to notice that a member died, and to share its partitions out anew.
+const SESSIONS_OUTSIDE: u32 = 2;
 
 /// What one look came to, by topic.
 pub(super) type Looks = Vec<(Name, Result<Life, Fault>)>;
@@ -73,6 +76,8 @@ pub(super) struct Poller {
     /// Topics by the client's name for them, so that a record costs no search.
     pub names: HashMap<String, Name>,
     pub told: HashSet<i32>,
+    /// How long the member had been outside the group when that was last said.
+    pub told_outside: Option<Duration>,
 }
 
 impl Poller {
@@ -90,6 +95,7 @@ impl Poller {
             }
             let polled = self.poll()?;
             self.answer_group();
+            self.tell_place();
             self.seek();
             self.deliver();
             self.hold_back();
@@ -210,6 +216,32 @@ impl Poller {
             Some(Asked::Revoke(list)) => Some(Box::pin(self.answers().revoke(list))),
             None => None,
         };
+    }
+
+    /// Says when the group has kept this member out for long, and when it is in again: a node without partitions is silent
+    /// otherwise, and looks well.
+    fn tell_place(&mut self) {
+        let Some(Outside { since, at }) = self.consumer.context().outside() else {
+            if let Some(out) = self.told_outside.take() {
+                tracing::info!(source = self.source, seconds = out.as_secs(), "the group has let this member in again");
+                self.intake.waits(None);
+            }
+            return;
+        };
+        let (out, last) = (since.elapsed(), self.told_outside);
+        if out < last.map_or(self.settings.session_timeout * SESSIONS_OUTSIDE, |last| last * 2) {
+            return;
+        }
+        self.told_outside = Some(out);
+        let what = format!(
+            "group {} has not let this member in for {} s ({at}): see whether its brokers answer, and what the coordinator's \
+             log says of the group",
+            self.settings.group,
+            out.as_secs()
+        );
+        let fault = Fault::new(FaultKind::Unreachable, format!("source {}", self.source), what);
+        tracing::warn!(source = self.source, %fault, "source waits for its group");
+        self.intake.waits(Some(fault));
     }
 
     /// Seeks that are owed. One that the client refuses is tried again; a partition it no longer fetches is given to it anew.

@@ -159,6 +159,7 @@ impl KafkaSource {
                 return Err(fault);
             }
             tracing::warn!(source = self.name, %fault, "client given up, another one joins the group");
+            intake.waits(None);
             let here: Vec<_> = parts.lock().parts.keys().copied().collect();
             intake.revoked(here).await;
             parts.lock().parts.clear();
@@ -194,6 +195,7 @@ impl KafkaSource {
             look_now: false,
             names: HashMap::new(),
             told: HashSet::new(),
+            told_outside: None,
         };
         poller.run().await
     }
