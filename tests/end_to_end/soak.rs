@@ -30,7 +30,7 @@ impl Site {
         while began.elapsed() < whole {
             let trading = Instant::now();
             self.trade(BATCH);
-            std::thread::sleep(trading.elapsed() * REST_PERCENT / LOAD_PERCENT);
+            pause(trading.elapsed() * REST_PERCENT / LOAD_PERCENT);
             batches += 1;
             if batches % BATCHES == 0 {
                 slowest = slowest.max(self.converge());
