@@ -52,7 +52,8 @@ pub trait Intake: Send + Sync {
     /// Partitions that leave. Answers once they are drained and committed, or their deadline has passed (O3).
     fn revoked(&self, partitions: Vec<Partition>) -> Answer<'static, ()>;
 
-    /// The source has nothing to read from and waits for others, or (`None`) waits no longer. Nobody is asked to act yet.
+    /// The source has nothing to read from and waits for others, or (`None`) waits no longer. It goes on by itself
+    /// once they let it.
     fn waits(&self, why: Option<Fault>);
 
     /// The source cannot go on with a partition, or (`None`) at all.

@@ -406,7 +406,7 @@ impl Handler<SourceWaits> for Supervisor {
     type Result = ();
     fn handle(&mut self, message: SourceWaits, _: &mut Self::Context) {
         if let Some(source) = self.sources.iter_mut().find(|s| s.name == message.source) {
-            source.waits = message.why.map(|fault| fault.to_string());
+            source.waits = message.why.map(|fault| fault.what);
         }
     }
 }

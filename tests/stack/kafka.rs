@@ -266,6 +266,27 @@ fn frozen_past_its_session() {
     town.end(node, "frozen");
 }
 
+/// The broker is frozen until its controller has fenced it: thawed, it names no broker for a moment, not even itself. A client
+/// that heard that, and does not begin anew by itself, asks nobody any more; the node takes another one.
+#[test]
+fn a_broker_that_named_none() {
+    let server = servers::kafka();
+    let brokers = server.address();
+    let mut town = Town::on(server, 30, 3, &brokers, ", properties: { metadata.recovery.strategy: none }");
+    town.trade(300);
+    let node = town.node();
+    town.caught_up("before the frost");
+    town.server.freeze();
+    watch("the node says that it waits", || town.log().contains("source waits for its group").then_some(()));
+    town.server.thaw();
+    // The test's own client may have heard it too.
+    town.producer = producer(&town.server);
+    town.trade(300);
+    town.caught_up("after the frost");
+    watch("the node says that it is in", || town.log().contains("the group has let this member in again").then_some(()));
+    town.end(node, "broker frozen");
+}
+
 /// The broker is killed and comes back, with records before and after.
 #[test]
 fn a_broker_that_comes_back() {

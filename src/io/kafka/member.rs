@@ -54,7 +54,7 @@ pub(super) fn member_config(settings: &KafkaSettings, name: &str) -> ClientConfi
     config.set("enable.partition.eof", "false");
     config.set("statistics.interval.ms", "1000");
     // The group protocol of KIP-848 keeps these two at the broker.
-    if config.get("group.protocol") != Some("consumer") {
+    if !is_led_by_broker(&config) {
         config.set("partition.assignment.strategy", "cooperative-sticky");
         config.set("session.timeout.ms", settings.session_timeout.as_millis().to_string());
     }
@@ -64,6 +64,11 @@ pub(super) fn member_config(settings: &KafkaSettings, name: &str) -> ClientConfi
         config.set("group.instance.id", name);
     }
     config
+}
+
+/// Whether the group's protocol is that of KIP-848.
+pub(super) fn is_led_by_broker(config: &ClientConfig) -> bool {
+    config.get("group.protocol") == Some("consumer")
 }
 
 /// What the group asks of this member. It waits for the answer.
@@ -89,9 +94,10 @@ pub(super) struct Outside {
 }
 
 impl Outside {
-    /// What a client of this state is, if it was `before`.
-    fn after(before: Option<Self>, group: &ConsumerGroup, now: Instant) -> Option<Self> {
-        let joins = matches!(group.join_state.as_str(), "init" | "wait-join" | "wait-metadata" | "wait-sync");
+    /// What a client of this state is, if it was `before`. A member under KIP-848 that is given nothing stays at `init`, so there
+    /// the coordinator alone tells.
+    fn after(before: Option<Self>, group: &ConsumerGroup, led_by_broker: bool, now: Instant) -> Option<Self> {
+        let joins = !led_by_broker && matches!(group.join_state.as_str(), "init" | "wait-join" | "wait-metadata" | "wait-sync");
         // Elsewhere it is in, or waits for us to take partitions or to give them back.
         let out = group.state != "up" || joins;
         let since = before.map_or(now, |before| before.since);
@@ -102,6 +108,7 @@ impl Outside {
 /// The client's callbacks: they only take note.
 pub(super) struct Ear {
     client: String,
+    led_by_broker: bool,
     heard: Mutex<Heard>,
     pub(super) wake: Arc<Notify>,
     /// The member leaves for good: whatever it still has goes back at once, or closing would wait for ever.
@@ -109,8 +116,11 @@ pub(super) struct Ear {
 }
 
 impl Ear {
-    pub(super) fn new(client: String) -> Self {
-        Self { client, heard: Mutex::default(), wake: Arc::default(), closing: AtomicBool::new(false) }
+    pub(super) fn new(client: String, led_by_broker: bool) -> Self {
+        // Nobody has let a new client in.
+        let outside = Outside { since: Instant::now(), at: "not asked yet".to_owned() };
+        let heard = Heard { outside: Some(outside), ..Heard::default() };
+        Self { client, led_by_broker, heard: Mutex::new(heard), wake: Arc::default(), closing: AtomicBool::new(false) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Heard> {
@@ -146,7 +156,7 @@ impl ClientContext for Ear {
     fn stats(&self, statistics: Statistics) {
         let mut heard = self.lock();
         if let Some(group) = &statistics.cgrp {
-            heard.outside = Outside::after(heard.outside.take(), group, Instant::now());
+            heard.outside = Outside::after(heard.outside.take(), group, self.led_by_broker, Instant::now());
         }
         for (topic, told) in statistics.topics {
             let Ok(topic) = Name::intern(&topic) else { continue };
@@ -200,7 +210,8 @@ mod tests {
     use super::*;
 
     /// Goal: a member counts as outside from the moment it lost its place until it has one again, whatever it tries
-    /// meanwhile. Method: the states of a client that loses its coordinator, joins again, and is given partitions.
+    /// meanwhile, and one that is led by the broker and given nothing does not. Method: the states of a client that loses its
+    /// coordinator, joins again, and is given partitions.
     #[test]
     fn a_member_is_outside_until_it_has_its_place_again() {
         let begun = Instant::now();
@@ -211,16 +222,19 @@ mod tests {
             ..ConsumerGroup::default()
         };
         let mut outside = None;
-        let mut look = |s, state, join| {
-            outside = Outside::after(outside.take(), &group(state, join), at(s));
+        let mut look = |s, state, join, led_by_broker| {
+            outside = Outside::after(outside.take(), &group(state, join), led_by_broker, at(s));
             outside.as_ref().map(|out| out.since)
         };
-        assert_eq!(look(0, "up", "steady"), None);
-        assert_eq!(look(1, "wait-broker-transport", "steady"), Some(at(1)));
-        assert_eq!(look(2, "up", "wait-join"), Some(at(1)));
-        assert_eq!(look(3, "up", "wait-sync"), Some(at(1)));
-        assert_eq!(look(4, "up", "wait-assign-call"), None, "it waits for us");
-        assert_eq!(look(5, "up", "init"), Some(at(5)));
-        assert_eq!(look(6, "up", "steady"), None);
+        assert_eq!(look(0, "up", "steady", false), None);
+        assert_eq!(look(1, "wait-broker-transport", "steady", false), Some(at(1)));
+        assert_eq!(look(2, "up", "wait-join", false), Some(at(1)));
+        assert_eq!(look(3, "up", "wait-sync", false), Some(at(1)));
+        assert_eq!(look(4, "up", "wait-assign-call", false), None, "it waits for us");
+        assert_eq!(look(5, "up", "init", false), Some(at(5)));
+        assert_eq!(look(6, "up", "steady", false), None);
+        assert_eq!(look(7, "up", "init", true), None, "it has its place, and nothing to read");
+        assert_eq!(look(8, "wait-coord", "init", true), Some(at(8)));
+        assert_eq!(look(9, "up", "init", true), None);
     }
 }

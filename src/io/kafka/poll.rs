@@ -35,6 +35,8 @@ const SEEK: Duration = Duration::from_secs(1);
 
 /// Twice the session is longer than the group takes to notice that a member died, and to share its partitions out anew.
 const SESSIONS_OUTSIDE: u32 = 2;
+/// A client that is outside is given up after no more than this, however many were before it.
+const OUTSIDE_MAX: Duration = Duration::from_secs(300);
 
 /// What one look came to, by topic.
 pub(super) type Looks = Vec<(Name, Result<Life, Fault>)>;
@@ -44,6 +46,9 @@ pub(super) type Looks = Vec<(Name, Result<Life, Fault>)>;
 pub(super) enum Ending {
     /// This client can do nothing more, another one can: the group has fenced it, or it failed in itself.
     Fatal(Fault),
+    /// The group has kept this client out for so long. A client that was told of no broker (one that the controller had
+    /// fenced names none, itself included) asks nobody any more; another one begins at the configured addresses.
+    Outside(Duration),
     /// Nobody here can go on.
     Fault(Fault),
 }
@@ -76,7 +81,7 @@ pub(super) struct Poller {
     /// Topics by the client's name for them, so that a record costs no search.
     pub names: HashMap<String, Name>,
     pub told: HashSet<i32>,
-    /// How long the member had been outside the group when that was last said.
+    /// How long the client before this one was outside the group, or this one when that was said.
     pub told_outside: Option<Duration>,
 }
 
@@ -95,7 +100,7 @@ impl Poller {
             }
             let polled = self.poll()?;
             self.answer_group();
-            self.tell_place();
+            self.tell_place()?;
             self.seek();
             self.deliver();
             self.hold_back();
@@ -220,28 +225,31 @@ impl Poller {
 
     /// Says when the group has kept this member out for long, and when it is in again: a node without partitions is silent
     /// otherwise, and looks well.
-    fn tell_place(&mut self) {
+    ///
+    /// # Errors
+    /// [`Ending::Outside`].
+    fn tell_place(&mut self) -> Result<(), Ending> {
         let Some(Outside { since, at }) = self.consumer.context().outside() else {
             if let Some(out) = self.told_outside.take() {
                 tracing::info!(source = self.source, seconds = out.as_secs(), "the group has let this member in again");
                 self.intake.waits(None);
             }
-            return;
+            return Ok(());
         };
-        let (out, last) = (since.elapsed(), self.told_outside);
-        if out < last.map_or(self.settings.session_timeout * SESSIONS_OUTSIDE, |last| last * 2) {
-            return;
+        let (out, patience) = (since.elapsed(), self.settings.session_timeout * SESSIONS_OUTSIDE);
+        if out < self.told_outside.map_or(patience, |last| (last * 2).min(OUTSIDE_MAX.max(patience))) {
+            return Ok(());
         }
-        self.told_outside = Some(out);
         let what = format!(
-            "group {} has not let this member in for {} s ({at}): see whether its brokers answer, and what the coordinator's \
-             log says of the group",
+            "group {} has not let this client in for {} s ({at}), another one tries: see whether its brokers answer and \
+             its topics are there, and what the coordinator's log says of the group",
             self.settings.group,
             out.as_secs()
         );
         let fault = Fault::new(FaultKind::Unreachable, format!("source {}", self.source), what);
         tracing::warn!(source = self.source, %fault, "source waits for its group");
         self.intake.waits(Some(fault));
+        Err(Ending::Outside(out))
     }
 
     /// Seeks that are owed. One that the client refuses is tried again; a partition it no longer fetches is given to it anew.

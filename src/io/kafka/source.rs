@@ -6,7 +6,7 @@
 
 use super::config::fault_of;
 use super::lives::{EPOCH_MARK, Lives};
-use super::member::{Ear, MEMBER_MARK, Member, member_config};
+use super::member::{Ear, MEMBER_MARK, Member, is_led_by_broker, member_config};
 use super::parts::Parts;
 use super::poll::{Ending, Poller};
 use super::rebalance::company;
@@ -119,16 +119,18 @@ impl Client {
 
 impl KafkaSource {
     fn member(&self, name: &str) -> Result<Arc<Member>, Fault> {
-        let ear = Ear::new(format!("source {}", self.name));
+        let config = member_config(&self.settings, name);
+        let ear = Ear::new(format!("source {}", self.name), is_led_by_broker(&config));
         let wake = Arc::clone(&ear.wake);
-        let made: Result<Member, _> = member_config(&self.settings, name).create_with_context(ear);
+        let made: Result<Member, _> = config.create_with_context(ear);
         let mut consumer = made.map_err(|error| fault_of(&format!("source {}", self.name), &error))?;
         consumer.set_nonempty_callback(move || wake.notify_one());
         Ok(Arc::new(consumer))
     }
 
     /// Reads until stopped. A fenced client is followed by a fresh one: a commit that waited while the coordinator was away
-    /// is fenced by the broker as if it were a stranger's, and that is fatal to the client, not to us.
+    /// is fenced by the broker as if it were a stranger's, and that is fatal to the client, not to us. So is one that the
+    /// group keeps out.
     async fn serve(
         &self,
         first: Arc<Member>,
@@ -138,28 +140,33 @@ impl KafkaSource {
         changed: &Arc<Notify>,
         intake: &Arc<dyn Intake>,
     ) -> Result<(), Fault> {
-        let (mut consumer, mut fenced) = (first, Vec::new());
+        let (mut consumer, mut fenced, mut outside) = (first, Vec::new(), None);
         loop {
             client.set(Some(Arc::clone(&consumer)));
-            let read = self.read(Arc::clone(&consumer), name, parts, changed, intake).await;
-            let (fault, again) = match read {
+            let read = self.read(Arc::clone(&consumer), name, parts, changed, intake, outside.take()).await;
+            let fatal = match read {
                 Ok(()) => return Ok(()),
-                Err(Ending::Fault(fault)) => (fault, false),
+                Err(Ending::Outside(out)) => {
+                    outside = Some(out);
+                    None
+                }
+                Err(Ending::Fault(fault)) => Some((fault, false)),
                 Err(Ending::Fatal(fault)) => {
                     fenced.push(Instant::now());
                     fenced.retain(|at| at.elapsed() < FENCES_WITHIN);
-                    let again = fenced.len() <= FENCES_MAX;
-                    (fault, again)
+                    Some((fault, fenced.len() <= FENCES_MAX))
                 }
             };
             client.set(None);
             // Nobody answers the group any more: it had better not wait for this member.
             let_go(consumer);
-            if !again {
-                return Err(fault);
+            if let Some((fault, again)) = fatal {
+                intake.waits(None);
+                if !again {
+                    return Err(fault);
+                }
+                tracing::warn!(source = self.name, %fault, "client given up, another one joins the group");
             }
-            tracing::warn!(source = self.name, %fault, "client given up, another one joins the group");
-            intake.waits(None);
             let here: Vec<_> = parts.lock().parts.keys().copied().collect();
             intake.revoked(here).await;
             parts.lock().parts.clear();
@@ -174,6 +181,7 @@ impl KafkaSource {
         parts: &Arc<Parts>,
         changed: &Arc<Notify>,
         intake: &Arc<dyn Intake>,
+        told_outside: Option<Duration>,
     ) -> Result<(), Ending> {
         if self.alone {
             company(&consumer, &self.settings, name, &self.name, false).await?;
@@ -195,7 +203,7 @@ impl KafkaSource {
             look_now: false,
             names: HashMap::new(),
             told: HashSet::new(),
-            told_outside: None,
+            told_outside,
         };
         poller.run().await
     }
