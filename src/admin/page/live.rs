@@ -198,6 +198,7 @@ fn intake_stages(seen: &Seen, w: &Words) -> [Stage; 3] {
     let lag: u64 = views.iter().filter_map(|v| v.lag).sum();
     let open: u64 = views.iter().map(|v| v.open_tickets).sum();
     let mut sources: Vec<String> = views.iter().map(|v| v.source.clone()).chain(picture.starting.iter().cloned()).collect();
+    sources.extend(picture.waiting.iter().map(|(source, _)| source.clone()));
     sources.sort_unstable();
     sources.dedup();
     [
