@@ -63,7 +63,7 @@ pub(super) struct Trade {
 fn room(order: usize) -> usize {
     let throw = mix(order as u64 + 1) % 100;
     let mut so_far = 0;
-    1 + ROOM[..ROOM.len() - 1]
+    1 + ROOM
         .iter()
         .take_while(|share| {
             so_far += *share;
@@ -409,5 +409,20 @@ impl Trade {
             self.seconds(),
             self.seconds(),
         ])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: orders are of the sizes that [`ROOM`] says. Method: the room of many, each share within two points of a hundred.
+    #[test]
+    fn orders_have_room_for_one_to_five_items() {
+        let mut counts = [0; ROOM.len()];
+        (0..10_000).for_each(|order| counts[room(order) - 1] += 1);
+        for (items, (count, share)) in (1..).zip(counts.into_iter().zip(ROOM)) {
+            assert!((count as i64 - 100 * share as i64).abs() < 200, "{count} of 10,000 orders have room for {items} items");
+        }
     }
 }
