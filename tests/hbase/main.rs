@@ -28,6 +28,7 @@ mod fuzz;
 mod hostile;
 mod memory;
 mod model;
+mod newest;
 mod pair;
 mod peer;
 mod raw;

@@ -74,6 +74,7 @@ mod node;
 pub mod pb;
 #[doc(hidden)]
 pub mod probe;
+mod raw;
 mod registry;
 pub mod scanner;
 pub mod store;

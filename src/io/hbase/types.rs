@@ -96,18 +96,22 @@ pub struct Get {
     pub max_versions: u32,
     pub time_range: Option<TimeRange>,
     pub filter: Option<Filter>,
+    /// Also what is hidden or overwritten and still there, as many puts of a column as `max_versions` says, and delete markers
+    /// (HBase's `Scan.setRaw`). Of whole families only.
+    pub raw: bool,
 }
 
 impl Get {
     /// The newest cells of the whole row.
     pub fn new(row: impl Into<Bytes>) -> Self {
-        Self { row: row.into(), columns: Vec::new(), max_versions: 1, time_range: None, filter: None }
+        Self { row: row.into(), columns: Vec::new(), max_versions: 1, time_range: None, filter: None, raw: false }
     }
 
     pub(super) fn to_pb(&self) -> pb::Get {
         pb::Get {
             row: self.row.clone(),
             column: self.columns.iter().map(Columns::to_pb).collect(),
+            attribute: self.raw.then(raw).into_iter().collect(),
             filter: self.filter.as_ref().map(Filter::to_pb),
             time_range: self.time_range.map(TimeRange::to_pb),
             max_versions: (self.max_versions != 1).then_some(self.max_versions),
@@ -115,6 +119,11 @@ impl Get {
             existence_only: None,
         }
     }
+}
+
+/// `Scan.RAW_ATTR`, which a get hands on to the scan that a region server makes of it.
+fn raw() -> pb::NameBytesPair {
+    pb::NameBytesPair { name: "_raw_".into(), value: Some(Bytes::from_static(&[0xff])) }
 }
 
 /// Cells to be put into one row. Sending it twice is as sending it once: the cells carry their timestamps.

@@ -95,7 +95,11 @@ fn get(world: &mut World, server: usize, request: &pb::GetRequest) -> Result<Ans
 
 /// A get's cells.
 pub fn read(world: &mut World, server: usize, region: &[u8], get: &pb::Get) -> Result<Vec<Cell>, Fail> {
-    let wanted = Wanted::of(&get.column, get.max_versions, get.time_range);
+    let raw = get.attribute.iter().any(|a| a.name == "_raw_" && a.value.as_ref().is_some_and(|v| v.iter().any(|b| *b != 0)));
+    if raw && get.column.iter().any(|column| !column.qualifier.is_empty()) {
+        return Err(Fail::new("DoNotRetryIOException", "Cannot specify any column for a raw scan"));
+    }
+    let wanted = Wanted { raw, ..Wanted::of(&get.column, get.max_versions, get.time_range) };
     if region == META_REGION {
         let of_column = |c: &Cell| wanted.columns.is_empty() || wanted.columns.iter().any(|w| w.family == c.family);
         let row = meta::rows(world).into_iter().find(|(row, _)| *row == get.row);

@@ -43,6 +43,14 @@ struct Stored {
     in_file: bool,
 }
 
+impl Stored {
+    fn cell(&self, row: &Bytes, column: &Column) -> Cell {
+        let (family, qualifier) = column.clone();
+        let (timestamp, kind, value) = (self.timestamp, self.kind, self.value.clone());
+        Cell { row: row.clone(), family, qualifier, timestamp, kind, value }
+    }
+}
+
 /// Which cells a reader wants.
 #[derive(Clone, Debug)]
 pub struct Wanted {
@@ -50,13 +58,15 @@ pub struct Wanted {
     pub columns: Vec<pb::Column>,
     pub versions: usize,
     pub range: (i64, i64),
+    /// Also what is hidden, and markers.
+    pub raw: bool,
 }
 
 impl Wanted {
     pub fn of(columns: &[pb::Column], versions: Option<u32>, range: Option<pb::TimeRange>) -> Self {
         let bound = |n: Option<u64>, none| n.map_or(none, |n| i64::try_from(n).unwrap_or(i64::MAX));
         let range = range.map_or((0, i64::MAX), |r| (bound(r.from, 0), bound(r.to, i64::MAX)));
-        Self { columns: columns.to_vec(), versions: versions.unwrap_or(1) as usize, range }
+        Self { columns: columns.to_vec(), versions: versions.unwrap_or(1) as usize, range, raw: false }
     }
 
     pub fn all() -> Self {
@@ -105,19 +115,16 @@ impl Storage {
         let Some(row) = self.rows.get(key) else { return Vec::new() };
         let mut out = Vec::new();
         for (column, stored) in row.iter().filter(|(column, _)| wanted.takes(column)) {
+            if wanted.raw {
+                out.extend(as_they_lie(stored, wanted.versions).into_iter().map(|s| s.cell(key, column)));
+                continue;
+            }
             let kept = self.families.get(&column.0).copied().unwrap_or(1);
             let hidden = Hidden::by(row, column, |_| true);
             let in_range = |s: &&Stored| s.timestamp >= wanted.range.0 && s.timestamp < wanted.range.1;
             let mut puts = newest_first(stored.iter().filter(in_range));
             puts.retain(|s| !hidden.hides(s));
-            out.extend(puts.into_iter().take(wanted.versions.min(kept)).map(|s| Cell {
-                row: key.clone(),
-                family: column.0.clone(),
-                qualifier: column.1.clone(),
-                timestamp: s.timestamp,
-                kind: CellType::Put,
-                value: s.value.clone(),
-            }));
+            out.extend(puts.into_iter().take(wanted.versions.min(kept)).map(|s| s.cell(key, column)));
         }
         out
     }
@@ -166,6 +173,20 @@ fn newest_first<'a>(stored: impl Iterator<Item = &'a Stored>) -> Vec<&'a Stored>
     puts.sort_by_key(|s| std::cmp::Reverse((s.timestamp, s.seq)));
     puts.dedup_by_key(|s| s.timestamp);
     puts
+}
+
+/// Puts and markers of a column until there would be more puts than asked for; one of each kind per timestamp, the later
+/// write, and markers before puts.
+fn as_they_lie(stored: &[Stored], versions: usize) -> Vec<&Stored> {
+    let mut all: Vec<&Stored> = stored.iter().collect();
+    all.sort_by_key(|s| std::cmp::Reverse((s.timestamp, s.kind as u8, s.seq)));
+    all.dedup_by_key(|s| (s.timestamp, s.kind));
+    let mut puts = 0;
+    let goes_on = |s: &&Stored| {
+        puts += usize::from(s.kind == CellType::Put);
+        puts <= versions
+    };
+    all.into_iter().take_while(goes_on).collect()
 }
 
 /// What a column's markers and its family's hide.

@@ -89,6 +89,8 @@ pub struct Get {
     pub row: Bytes,
     #[prost(message, repeated, tag = "2")]
     pub column: Vec<Column>,
+    #[prost(message, repeated, tag = "3")]
+    pub attribute: Vec<NameBytesPair>,
     #[prost(message, optional, tag = "4")]
     pub filter: Option<Filter>,
     #[prost(message, optional, tag = "5")]

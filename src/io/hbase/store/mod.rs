@@ -194,7 +194,7 @@ impl Inner {
             indexes.push(index);
             gets.push(self.get_of(row));
         }
-        let reads = calls.iter_mut().map(|(table, (_, gets))| self.client.get_many(table, std::mem::take(gets)));
+        let reads = calls.iter_mut().map(|(table, (_, gets))| self.client.newest_many(table, std::mem::take(gets)));
         let read = join_all(reads).await;
         let mut out = vec![None; rows.len()];
         for ((indexes, _), answers) in calls.into_values().zip(read) {
