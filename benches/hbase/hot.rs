@@ -1,5 +1,6 @@
 //! What do reads of a row cost that changes often and was not flushed since, and what the writes, where the server's memory
-//! keeps what was overwritten and where it drops it early, as in tables that we make (`IN_MEMORY_COMPACTION`)?
+//! keeps what was overwritten and where it drops it early, as in tables that we make (`IN_MEMORY_COMPACTION`)? And there, what
+//! do raw reads cost, as the row store's are, beside ordinary ones?
 //!
 //! One order of twenty living items beside many that never change: items come, are written again whole (M7), and are deleted
 //! (M5). Both tables get the same writes by turns, and both rows must read the same.
@@ -36,10 +37,10 @@ pub async fn run(client: &Client, server: u32, report: &mut Report) {
         client.ensure_table(&wanted, &[]).await.unwrap_or_else(|e| panic!("{e}"));
     }
     let mut order = Order { stamp: 1, items: 0, living: Vec::new(), dice: 88_172_645_463_325_252 };
-    let mut shares = [Vec::new(), Vec::new()];
+    let (mut shares, mut raw_shares) = ([Vec::new(), Vec::new()], Vec::new());
     for stretch in 0..STRETCHES {
         // Memory is gone through now and then; reads all along the writes meet it at every moment.
-        let mut us = [[0.0; 2]; 2];
+        let (mut us, mut raw) = ([[0.0; 2]; 2], 0.0);
         for _ in 0..SLICES {
             let changes: Vec<Vec<Put>> = (0..WRITES / SLICES).map(|_| order.trade()).collect();
             for (at, table) in tables.iter().enumerate() {
@@ -55,19 +56,30 @@ pub async fn run(client: &Client, server: u32, report: &mut Report) {
                 }
                 us[1][at] += watch.stop().cpu.as_secs_f64() * 1e6 / GETS as f64;
             }
+            let watch = Watch::start(Whose::Other(server));
+            for _ in 0..GETS / SLICES {
+                let read = client.newest_many(&tables[1], vec![Get::new(HOT)]).await;
+                let held = read.into_iter().next().and_then(Result::ok).expect("the hot row");
+                assert_eq!(held.len(), order.cells(), "cells of the hot row, read raw: no figure");
+            }
+            raw += watch.stop().cpu.as_secs_f64() * 1e6 / GETS as f64;
         }
         let [[put, put_dropping], [get, get_dropping]] = us;
         say(format!(
-            "hot row of {} cells, µs of server CPU: {get:.0} a read, {get_dropping:.0} where memory drops early; \
+            "hot row of {} cells, µs of server CPU: {get:.0} a read, {get_dropping:.0} where memory drops early, {raw:.0} raw; \
              {put:.1} a write, {put_dropping:.1}",
             order.cells()
         ));
         if stretch > 0 {
             shares.iter_mut().zip(us).for_each(|(shares, us)| shares.push(us[1] / us[0]));
+            raw_shares.push(raw / get_dropping);
         }
     }
-    let [put, get] = shares.map(median);
-    say(format!("hot row, where memory drops early: {get:.2} of the server's CPU a read, {put:.2} a write"));
+    let ([put, get], raw) = (shares.map(median), median(raw_shares));
+    say(format!(
+        "hot row, where memory drops early: {get:.2} of the server's CPU a read, {put:.2} a write; a raw read {raw:.2} of an ordinary one"
+    ));
+    report.put("hot_row_read_raw_to_ordinary", raw);
     report.put("hot_row_read_dropped_to_kept", get);
     report.put("hot_row_write_dropped_to_kept", put);
 }
