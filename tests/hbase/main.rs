@@ -5,6 +5,7 @@
 //! - `cluster`: regions that split, merge, move and open; servers that die and come back; the master; windows; tables
 //! - `scanner`: a scan kept open over its pages: leases, and whatever ends a scanner in between, on the fake and on a real server
 //! - `model`: writers, readers, faults and misfortune by chance, against the greatest timestamp of each cell
+//! - `newest`: the cheap read of newest cells beside the ordinary one, over deletes of every kind, on the fake and on a real server
 //! - `store`: the row store: its contract, losses, purges, conditions and wrong tables, on the fake and on a real server
 //! - `peer`: ours and HBase's own client read what the other wrote, on a real server
 //! - `real`: crashes, freezes, splits and compactions of a real server, and the model's promises there

@@ -10,6 +10,7 @@
 //! - `connection` one socket · `node` one server: sockets, window · `flight` one asks for all
 //! - `registry` who holds meta, who is master · `locator` which server holds a row
 //! - `multi` one call for many rows · `batch` many rows, with retries · `scanner` stretches of rows
+//! - `raw` the cheap read of rows that were just written
 //! - `client` the door · `admin` tables
 //!
 //! Three promises hold everywhere: nothing that comes over a socket makes us panic, or reserve memory on a length's word

@@ -1,8 +1,7 @@
 //! A row as an ordinary read shows it, from cells that were read raw.
 //!
 //! A region server that meets an older version behind the newest one looks for the next column by a search through each part
-//! of its memory (`StoreScanner.seekAsDirection`), which for a row that was just written costs more than all else of a read.
-//! A raw read may bring some versions, and passes over those instead. Knows nothing of servers.
+//! of its memory (`StoreScanner.seekAsDirection`), column by column. A raw read may bring some versions, and passes over those instead. Knows nothing of servers.
 
 use super::cell::{Cell, CellType};
 use super::types::Get;
@@ -21,16 +20,11 @@ pub fn of(get: Get) -> Get {
 ///
 /// Only the markers of a purge are understood, which hide their column at and below their timestamp: such a column shows what
 /// comes before its first one. Others are the work of strangers.
-pub fn shown(cells: Vec<Cell>) -> Option<Vec<Cell>> {
+pub fn shown(mut cells: Vec<Cell>) -> Option<Vec<Cell>> {
     if !cells.iter().all(|cell| matches!(cell.kind, CellType::Put | CellType::DeleteColumn)) {
         return None;
     }
-    let mut first: Vec<Cell> = Vec::with_capacity(cells.len());
-    for cell in cells {
-        if first.last().is_none_or(|last| last.qualifier != cell.qualifier || last.family != cell.family) {
-            first.push(cell);
-        }
-    }
-    first.retain(|cell| cell.kind == CellType::Put);
-    Some(first)
+    cells.dedup_by(|cell, first| cell.qualifier == first.qualifier && cell.family == first.family);
+    cells.retain(|cell| cell.kind == CellType::Put);
+    Some(cells)
 }

@@ -115,13 +115,14 @@ impl Storage {
         let Some(row) = self.rows.get(key) else { return Vec::new() };
         let mut out = Vec::new();
         for (column, stored) in row.iter().filter(|(column, _)| wanted.takes(column)) {
+            let in_range = |s: &&Stored| s.timestamp >= wanted.range.0 && s.timestamp < wanted.range.1;
             if wanted.raw {
-                out.extend(as_they_lie(stored, wanted.versions).into_iter().map(|s| s.cell(key, column)));
+                let lying = as_they_lie(stored.iter().filter(in_range), wanted.versions);
+                out.extend(lying.into_iter().map(|s| s.cell(key, column)));
                 continue;
             }
             let kept = self.families.get(&column.0).copied().unwrap_or(1);
             let hidden = Hidden::by(row, column, |_| true);
-            let in_range = |s: &&Stored| s.timestamp >= wanted.range.0 && s.timestamp < wanted.range.1;
             let mut puts = newest_first(stored.iter().filter(in_range));
             puts.retain(|s| !hidden.hides(s));
             out.extend(puts.into_iter().take(wanted.versions.min(kept)).map(|s| s.cell(key, column)));
@@ -177,8 +178,8 @@ fn newest_first<'a>(stored: impl Iterator<Item = &'a Stored>) -> Vec<&'a Stored>
 
 /// Puts and markers of a column until there would be more puts than asked for; one of each kind per timestamp, the later
 /// write, and markers before puts.
-fn as_they_lie(stored: &[Stored], versions: usize) -> Vec<&Stored> {
-    let mut all: Vec<&Stored> = stored.iter().collect();
+fn as_they_lie<'a>(stored: impl Iterator<Item = &'a Stored>, versions: usize) -> Vec<&'a Stored> {
+    let mut all: Vec<&Stored> = stored.collect();
     all.sort_by_key(|s| std::cmp::Reverse((s.timestamp, s.kind as u8, s.seq)));
     all.dedup_by_key(|s| (s.timestamp, s.kind));
     let mut puts = 0;
