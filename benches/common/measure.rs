@@ -3,6 +3,7 @@
 use super::count::allocations;
 use serde_json::{Map, Value, json};
 use std::io::Write;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Prints a line; the benches' only voice.
@@ -74,16 +75,17 @@ pub fn cpu(whose: Whose) -> Duration {
             let nanos = text.split(' ').next().and_then(|n| n.parse().ok());
             Duration::from_nanos(nanos.expect("the kernel tells a thread's time"))
         }
-        Whose::Process | Whose::Other(_) => {
-            let text = match whose {
-                Whose::Other(pid) => read(&format!("/proc/{pid}/stat")),
-                _ => read("/proc/self/stat"),
-            };
-            let after_name = text.rsplit(')').next().unwrap_or_default();
-            let ticks: u64 = after_name.split_whitespace().skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum();
-            Duration::from_millis(ticks * 1000 / TICKS)
-        }
+        Whose::Process => cpu_of(Path::new("/proc/self")),
+        Whose::Other(pid) => cpu_of(&Path::new("/proc").join(pid.to_string())),
     }
+}
+
+/// User and system time of the process or thread of this folder.
+pub fn cpu_of(folder: &Path) -> Duration {
+    let text = read(&folder.join("stat").to_string_lossy());
+    let after_name = text.rsplit(')').next().unwrap_or_default();
+    let ticks: u64 = after_name.split_whitespace().skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 1000 / TICKS)
 }
 
 fn read(path: &str) -> String {

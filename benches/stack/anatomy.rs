@@ -90,6 +90,7 @@ impl Seen {
             "stage_ms": Value::Object(stages),
             "calls": Value::Object(calls.collect()),
             "cores": Value::Object(cores.collect()),
+            "compiling": self.cost.compiling(),
             "jobs_per_second": self.counts.jobs / self.cost.seconds,
             "coalesced_per_second": self.counts.coalesced / self.cost.seconds,
         })
@@ -108,6 +109,7 @@ impl std::fmt::Display for Seen {
             write!(f, "{name} {:.0}/s of {} ms, ", per_second(call.1), mean(call))?;
         }
         let cores = self.cost.cpu.iter().map(|(name, seconds)| format!("{name} {:.2}", seconds / self.cost.seconds));
-        write!(f, "cores: {}", cores.collect::<Vec<_>>().join(", "))
+        let compiling = self.cost.compiling() * 100.0;
+        write!(f, "cores: {}; {compiling:.0} % of all by Java's compilers", cores.collect::<Vec<_>>().join(", "))
     }
 }

@@ -15,9 +15,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
+use widerow::io::hbase::client::{Client, ClientSettings};
+use widerow::io::hbase::types::TableName;
 
 pub const TABLES: [&str; 5] = ["orders", "order_item", "payment", "refund", "product"];
 pub const PARTITIONS: i32 = 4;
+/// Row kinds, each with a table of its own.
+pub const KINDS: [&str; 2] = ["order", "product"];
 /// Regions of a table: the same for every side.
 pub const REGIONS: usize = 4;
 
@@ -129,6 +133,25 @@ impl Bed {
             text.push_str(&slow);
         }
         text
+    }
+
+    /// A client of this HBase.
+    pub fn hbase_client(&self) -> Client {
+        Client::new(ClientSettings::new(vec![self.hbase.address()])).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// Removes a round's rows and documents, so that the servers hold as much in every round.
+    pub fn forget(&self, round: &str) {
+        let client = self.hbase_client();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            for kind in KINDS {
+                let table = TableName::parse(&format!("{round}_{kind}")).unwrap_or_else(|e| panic!("{e}"));
+                client.drop_table(&table).await.unwrap_or_else(|e| panic!("{table}: {e}"));
+            }
+        });
+        self.ask_search("DELETE", &format!("/{round}-orders"), None);
+        self.flush_redis();
     }
 
     /// Forgets what Redis holds.

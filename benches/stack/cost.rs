@@ -1,13 +1,20 @@
 //! Whose CPU a stretch of a run cost.
 
 use crate::bed::Bed;
-use crate::common::measure::{Whose, cpu};
+use crate::common::measure::{Whose, cpu, cpu_of};
+use crate::servers;
 use serde_json::{Map, Value};
+use std::path::PathBuf;
 use std::time::Instant;
+
+/// The share of all CPU that Java's compilers take of servers that count as warm.
+pub const WARM: f64 = 0.1;
 
 /// The processes of a run, by what they are called in tables.
 pub struct Meter {
     processes: Vec<(&'static str, Whose, f64)>,
+    /// Java servers, and the seconds their compilers had taken.
+    compilers: Vec<(u32, f64)>,
     began: Instant,
 }
 
@@ -16,6 +23,8 @@ pub struct Meter {
 pub struct Cost {
     pub seconds: f64,
     pub cpu: Vec<(&'static str, f64)>,
+    /// Those of Java's compilers, which are part of their servers'.
+    compiling: f64,
 }
 
 impl Meter {
@@ -30,7 +39,9 @@ impl Meter {
             of("search", Whose::Other(bed.search.pid())),
             of("this program", Whose::Process),
         ];
-        Self { processes, began: Instant::now() }
+        let java = [&bed.hbase, &bed.kafka, &bed.search].map(servers::Server::pid);
+        let compilers = java.map(|pid| (pid, compilers(pid))).into();
+        Self { processes, compilers, began: Instant::now() }
     }
 
     pub fn stop(&self) -> Cost {
@@ -45,11 +56,26 @@ impl Meter {
     fn read(&self, processes: &[(&'static str, Whose, f64)]) -> Cost {
         let seconds = self.began.elapsed().as_secs_f64();
         let cpu = processes.iter().map(|(name, whose, before)| (*name, cpu(*whose).as_secs_f64() - before)).collect();
-        Cost { seconds, cpu }
+        let compiling = self.compilers.iter().map(|(pid, before)| compilers(*pid) - before).sum();
+        Cost { seconds, cpu, compiling }
     }
 }
 
+/// CPU seconds that a Java process's compilers have taken. Linux cuts their threads' names (`C1 CompilerThread0`) short.
+fn compilers(pid: u32) -> f64 {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let compiles = |thread: &PathBuf| {
+        std::fs::read_to_string(thread.join("comm")).is_ok_and(|name| name.starts_with("C1 Comp") || name.starts_with("C2 Comp"))
+    };
+    threads.map(|entry| entry.path()).filter(compiles).map(|thread| cpu_of(&thread).as_secs_f64()).sum()
+}
+
 impl Cost {
+    /// What Java's compilers took of all CPU.
+    pub fn compiling(&self) -> f64 {
+        self.compiling / self.cpu.iter().map(|(_, seconds)| seconds).sum::<f64>()
+    }
+
     /// Microseconds of CPU an event, by process.
     pub fn split(&self, events: u64) -> Value {
         let each =
@@ -60,6 +86,7 @@ impl Cost {
     /// The same in words.
     pub fn told(&self, events: u64) -> String {
         let each = |(name, seconds): &(&str, f64)| format!("{name} {:.1}", seconds * 1e6 / events as f64);
-        self.cpu.iter().map(each).collect::<Vec<_>>().join(", ")
+        let split = self.cpu.iter().map(each).collect::<Vec<_>>().join(", ");
+        format!("{split}; {:.0} % of all by Java's compilers", self.compiling() * 100.0)
     }
 }

@@ -26,6 +26,9 @@ use common::measure::{Report, argument, median, say};
 use load::{Load, shop_settings};
 use serde_json::{Value, json};
 
+/// Rounds of warming up at most.
+const WARM_UPS_MAX: usize = 20;
+
 fn main() {
     let run = std::env::args().nth(1).filter(|name| !name.starts_with('-')).unwrap_or_else(|| "stack".to_owned());
     match run.as_str() {
@@ -47,16 +50,20 @@ fn stack(name: &'static str, events: usize, rounds: usize) {
     let bed = Bed::new();
     let mut load = poured(&bed, &mut report, events);
     load.close();
-    // A backlog warms them by its length.
-    let warm_ups = warm_ups(if name == "backlog" { 1 } else { 3 });
-    let mut done = Vec::new();
-    for round in 0..warm_ups + rounds {
-        let figures = widerow_round(&bed, &load, &format!("{name}{round}"));
-        if round >= warm_ups {
-            done.push(figures);
-        }
+    let mut number_of = 0;
+    let mut round = || {
+        number_of += 1;
+        let name = format!("{name}{number_of}");
+        let figures = widerow_round(&bed, &load, &name);
+        bed.forget(&name);
+        figures
+    };
+    let mut warmth = Warmth::default();
+    while warmth.is_cold() {
+        warmth.after(&[&round()]);
     }
-    report.put("warm_ups", warm_ups);
+    let done: Vec<Value> = (0..rounds).map(|_| round()).collect();
+    report.put("warm_ups", warmth.rounds);
     report.put("system", bed.described());
     report.put("events_per_second", median(done.iter().map(|f| number(f, "events_per_second")).collect()));
     report.put("seconds", median(done.iter().map(|f| number(f, "seconds")).collect()));
@@ -64,9 +71,32 @@ fn stack(name: &'static str, events: usize, rounds: usize) {
     report.finish();
 }
 
-/// Rounds that do not count: fresh Java servers compile for a minute and more, at the cost of all who share their cores.
-fn warm_ups(default: usize) -> usize {
-    argument("--warm-ups", default)
+/// Rounds that do not count, `--warm-ups` of them: fresh Java servers compile for minutes, at the cost of all who share their
+/// cores. When none is said, until their compilers are done, as a server's are that has run for a day.
+struct Warmth {
+    rounds: usize,
+    compiling: f64,
+}
+
+impl Default for Warmth {
+    fn default() -> Self {
+        Self { rounds: 0, compiling: 1.0 }
+    }
+}
+
+impl Warmth {
+    fn is_cold(&self) -> bool {
+        match argument("--warm-ups", usize::MAX) {
+            usize::MAX => self.compiling > cost::WARM && self.rounds < WARM_UPS_MAX,
+            said => self.rounds < said,
+        }
+    }
+
+    /// Another one, of one or more sides.
+    fn after(&mut self, sides: &[&Value]) {
+        self.rounds += 1;
+        self.compiling = sides.iter().map(|side| number(side, "compiling")).fold(0.0, f64::max);
+    }
 }
 
 /// Writes the log of a run.
@@ -110,7 +140,7 @@ fn widerow_round(bed: &Bed, load: &Load, name: &str) -> Value {
         "in_one_request": batches.split(),
         "events_per_second": rate.round(), "seconds": ran.whole.as_secs_f64(), "documents_per_event": documents / events as f64,
         "cpu_us_per_event": ran.cost.split(events), "busy_cores": ran.cost.cpu.iter().map(|c| c.1).sum::<f64>() / ran.cost.seconds,
-        "resident_mb": resident, "documents_right": judged.right,
+        "compiling": ran.cost.compiling(), "resident_mb": resident, "documents_right": judged.right,
     })
 }
 

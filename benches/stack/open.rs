@@ -6,6 +6,7 @@
 use crate::anatomy::Anatomy;
 use crate::bed::{Bed, Round};
 use crate::common::measure::{Report, argument, say};
+use crate::cost::{Meter, WARM};
 use crate::gate::Gate;
 use crate::load::{HOT, Load, shop_settings};
 use crate::node::Node;
@@ -17,9 +18,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const PROBES_PER_SECOND: f64 = 100.0;
-/// Warm-ups at most; one that is not a fifth faster than the one before is the last.
-const WARM_UPS_MAX: usize = 6;
-const STILL_FASTER: f64 = 0.8;
+/// Stretches of warming up at most.
+const WARM_UPS_MAX: usize = 12;
 /// An hour: longer than any run.
 const DELAY_US_MAX: u64 = 3_600_000_000;
 
@@ -62,16 +62,17 @@ impl Site {
         (self.load.events() - before) as f64 / began.elapsed().as_secs_f64()
     }
 
-    /// Stretches that nobody counts, until they get no faster: fresh Java servers compile for minutes, and on few cores that is
-    /// all one would see.
+    /// Stretches that nobody counts, until Java's compilers are done: fresh servers compile for minutes, and on few cores that
+    /// is all one would see.
     fn warm(&mut self, rate: f64, length: Duration) {
-        let mut before = f64::INFINITY;
         for _ in 0..WARM_UPS_MAX {
-            let median = self.stretch(rate, 0.0, length).value_at_quantile(0.5) as f64;
-            if median > before * STILL_FASTER {
+            let meter = Meter::start(&self.bed, self.node.pid());
+            let median = self.stretch(rate, 0.0, length).value_at_quantile(0.5) as f64 / 1e3;
+            let cost = meter.stop();
+            say(format!("warming up: p50 {median:.0} ms, {:.0} % of all CPU by Java's compilers", cost.compiling() * 100.0));
+            if cost.compiling() <= WARM {
                 break;
             }
-            before = median;
         }
     }
 
