@@ -151,7 +151,6 @@ impl Bed {
             }
         });
         self.ask_search("DELETE", &format!("/{round}-orders"), None);
-        self.flush_redis();
     }
 
     /// Forgets what Redis holds.
