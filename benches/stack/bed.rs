@@ -21,7 +21,7 @@ use widerow::io::hbase::types::TableName;
 pub const TABLES: [&str; 5] = ["orders", "order_item", "payment", "refund", "product"];
 pub const PARTITIONS: i32 = 4;
 /// Row kinds, each with a table of its own.
-pub const KINDS: [&str; 2] = ["order", "product"];
+const KINDS: [&str; 2] = ["order", "product"];
 /// Regions of a table: the same for every side.
 pub const REGIONS: usize = 4;
 

@@ -4,6 +4,7 @@ use crate::bed::Bed;
 use crate::common::measure::{Whose, cpu, cpu_of};
 use crate::servers;
 use serde_json::{Map, Value};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -13,8 +14,8 @@ pub const WARM: f64 = 0.1;
 /// The processes of a run, by what they are called in tables.
 pub struct Meter {
     processes: Vec<(&'static str, Whose, f64)>,
-    /// Java servers, and the seconds their compilers had taken.
-    compilers: Vec<(u32, f64)>,
+    java: [u32; 3],
+    compilers: HashMap<PathBuf, f64>,
     began: Instant,
 }
 
@@ -40,8 +41,7 @@ impl Meter {
             of("this program", Whose::Process),
         ];
         let java = [&bed.hbase, &bed.kafka, &bed.search].map(servers::Server::pid);
-        let compilers = java.map(|pid| (pid, compilers(pid))).into();
-        Self { processes, compilers, began: Instant::now() }
+        Self { processes, java, compilers: compilers(java), began: Instant::now() }
     }
 
     pub fn stop(&self) -> Cost {
@@ -56,18 +56,21 @@ impl Meter {
     fn read(&self, processes: &[(&'static str, Whose, f64)]) -> Cost {
         let seconds = self.began.elapsed().as_secs_f64();
         let cpu = processes.iter().map(|(name, whose, before)| (*name, cpu(*whose).as_secs_f64() - before)).collect();
-        let compiling = self.compilers.iter().map(|(pid, before)| compilers(*pid) - before).sum();
+        let since = |(thread, now): (PathBuf, f64)| now - self.compilers.get(&thread).copied().unwrap_or_default();
+        let compiling = compilers(self.java).into_iter().map(since).sum();
         Cost { seconds, cpu, compiling }
     }
 }
 
-/// CPU seconds that a Java process's compilers have taken. Linux cuts their threads' names (`C1 CompilerThread0`) short.
-fn compilers(pid: u32) -> f64 {
-    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+/// CPU seconds that each compiler thread of these Java processes has taken. Java starts and ends such threads as it needs
+/// them: what one took that has ended is not told. Linux cuts their names (`C1 CompilerThread0`) short.
+fn compilers(java: [u32; 3]) -> HashMap<PathBuf, f64> {
+    let threads = java.into_iter().filter_map(|pid| std::fs::read_dir(format!("/proc/{pid}/task")).ok()).flatten().flatten();
     let compiles = |thread: &PathBuf| {
         std::fs::read_to_string(thread.join("comm")).is_ok_and(|name| name.starts_with("C1 Comp") || name.starts_with("C2 Comp"))
     };
-    threads.map(|entry| entry.path()).filter(compiles).map(|thread| cpu_of(&thread).as_secs_f64()).sum()
+    let threads = threads.map(|entry| entry.path()).filter(compiles);
+    threads.filter_map(|thread| cpu_of(&thread).map(|cpu| (thread, cpu.as_secs_f64()))).collect()
 }
 
 impl Cost {

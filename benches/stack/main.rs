@@ -46,19 +46,19 @@ fn main() {
 
 /// A log that is written before anything reads it: events a second, and whose CPU they cost.
 fn stack(name: &'static str, events: usize, rounds: usize) {
+    let mut warmth = Warmth::asked();
     let mut report = Report::new(name);
     let bed = Bed::new();
     let mut load = poured(&bed, &mut report, events);
     load.close();
-    let mut number_of = 0;
+    let mut begun = 0;
     let mut round = || {
-        number_of += 1;
-        let name = format!("{name}{number_of}");
+        begun += 1;
+        let name = format!("{name}{begun}");
         let figures = widerow_round(&bed, &load, &name);
         bed.forget(&name);
         figures
     };
-    let mut warmth = Warmth::default();
     while warmth.is_cold() {
         warmth.after(&[&round()]);
     }
@@ -74,19 +74,19 @@ fn stack(name: &'static str, events: usize, rounds: usize) {
 /// Rounds that do not count, `--warm-ups` of them: fresh Java servers compile for minutes, at the cost of all who share their
 /// cores. When none is said, until their compilers are done, as a server's are that has run for a day.
 struct Warmth {
+    said: usize,
     rounds: usize,
     compiling: f64,
 }
 
-impl Default for Warmth {
-    fn default() -> Self {
-        Self { rounds: 0, compiling: 1.0 }
-    }
-}
-
 impl Warmth {
+    /// Made before any server starts, so that a number that is none is refused at once.
+    fn asked() -> Self {
+        Self { said: argument("--warm-ups", usize::MAX), rounds: 0, compiling: 1.0 }
+    }
+
     fn is_cold(&self) -> bool {
-        match argument("--warm-ups", usize::MAX) {
+        match self.said {
             usize::MAX => self.compiling > cost::WARM && self.rounds < WARM_UPS_MAX,
             said => self.rounds < said,
         }

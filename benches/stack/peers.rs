@@ -18,6 +18,7 @@ use widerow::io::hbase::types::TableName;
 
 pub fn run() {
     let (events, rounds) = (argument("--events", 60_000), argument("--rounds", 3));
+    let mut warmth = Warmth::asked();
     let program = build();
     let mut report = Report::new("peers");
     naive(&mut report, events);
@@ -25,7 +26,6 @@ pub fn run() {
     let mut load = poured(&bed, &mut report, events);
     load.close();
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    let mut warmth = Warmth::default();
     for round in 0.. {
         if theirs.len() == rounds {
             break;
